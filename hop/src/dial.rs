@@ -1,0 +1,141 @@
+//! From a target to a running stub on an open stream, whatever the transport: choosing the stub and saying
+//! what the writer must send first.
+
+use crate::delivery;
+use crate::intro::{Intro, Said};
+use crate::stream::LinkStream;
+use std::sync::Arc;
+use waft_proto::msg::{Arch, Delivery, Engine, Profile, Remembered, StubBlob, StubKind};
+use waft_proto::run::Problem;
+
+/// Where the bytes of stubs come from: the controller's own, or a relay's blob store, in which they may
+/// still be arriving.
+pub trait Stubs: Send + Sync {
+    fn choose(&self, arch: Arch, kind: StubKind) -> Option<StubBlob>;
+    /// The gzip bytes; waits for them within the caller's deadline.
+    fn bytes(&self, stub: &StubBlob) -> crate::stream::Pending<'_, Result<Arc<[u8]>, Problem>>;
+}
+
+/// A stream whose far end is a shell that was given the delivery line (or an installed stub).
+pub struct Dialled {
+    pub stream: LinkStream,
+    /// What was read and not used yet.
+    pub intro: Intro,
+    /// What may be taken for granted before the hello. Frames may follow the stub at once only when this
+    /// is known; else they wait for the preamble.
+    pub assumed: Option<Engine>,
+    /// What the target said it is, if it was asked before.
+    pub learned: Option<Remembered>,
+}
+
+/// What to exec on the target.
+pub fn command(delivery: &Delivery) -> Result<String, Problem> {
+    match &delivery.installed {
+        Some(path) => delivery::installed_line(path),
+        None => Ok(delivery::shell_line()),
+    }
+}
+
+/// Chooses a stub for what the stream's shell says (or for what is remembered of it).
+pub async fn deliver(
+    host: &str,
+    kind: StubKind,
+    delivery: &Delivery,
+    stubs: &dyn Stubs,
+    mut stream: LinkStream,
+) -> Result<Dialled, Problem> {
+    let mut intro = Intro::default();
+    if delivery.installed.is_some() {
+        return Ok(Dialled { stream, intro, assumed: None, learned: None });
+    }
+    if let Some(remembered) = delivery.remembered
+        && remembered.exact
+        && let Some(stub) = stubs.choose(remembered.arch, kind)
+    {
+        let header = delivery::header(remembered.arch, stub.bytes, true, delivery)?;
+        let bytes = stubs.bytes(&stub).await?;
+        let assumed = Some(Engine { arch: remembered.arch, profile: Profile::Fast });
+        send(host, &mut stream, &mut intro, header, &bytes).await?;
+        return Ok(Dialled { stream, intro, assumed, learned: None });
+    }
+    let probe = loop {
+        match intro.next(host)? {
+            Some(Said::Probe(probe)) => break probe,
+            Some(Said::Preamble(_)) => {
+                return Err(Problem::new(
+                    "delivery.failed",
+                    format!("{host} started a stub before it was given one"),
+                ));
+            }
+            None => {}
+        }
+        match stream.incoming.next().await {
+            Some(bytes) => intro.feed(&bytes),
+            None => return Err(ended(host, &intro, &stream)),
+        }
+    };
+    let Some(stub) = probe.arch().and_then(|arch| stubs.choose(arch, kind)) else {
+        return Err(delivery::no_stub(host, &probe, kind));
+    };
+    if !probe.gzip {
+        return Err(Problem::new(
+            "delivery.gzip",
+            format!("{host} has no gzip, perl or python3 to unpack the stub"),
+        )
+        .hint("install one of them there, or install waft-stub and set `installed = PATH`"));
+    }
+    let header = delivery::header(stub.arch, stub.bytes, true, delivery)?;
+    let bytes = stubs.bytes(&stub).await?;
+    let assumed = probe.exact.then_some(Engine { arch: stub.arch, profile: Profile::Fast });
+    let learned = probe.remembered();
+    send(host, &mut stream, &mut intro, header, &bytes).await?;
+    Ok(Dialled { stream, intro, assumed, learned })
+}
+
+/// Hands header and stub to the transport, and listens meanwhile: a shell that gives up says why, and
+/// would otherwise leave us writing to nobody.
+async fn send(
+    host: &str,
+    stream: &mut LinkStream,
+    intro: &mut Intro,
+    header: Vec<u8>,
+    stub: &[u8],
+) -> Result<(), Problem> {
+    let mut bytes = header;
+    bytes.extend_from_slice(stub);
+    let LinkStream { incoming, outgoing, .. } = stream;
+    let mut sending = outgoing.send(bytes);
+    loop {
+        tokio::select! {
+            sent = &mut sending => match sent {
+                Ok(()) => return Ok(()),
+                // Its last words are on their way.
+                Err(_) => break,
+            },
+            bytes = incoming.next() => match bytes {
+                Some(bytes) => {
+                    intro.feed(&bytes);
+                    intro.check(host)?;
+                }
+                None => break,
+            },
+        }
+    }
+    drop(sending);
+    while let Some(bytes) = stream.incoming.next().await {
+        intro.feed(&bytes);
+        intro.check(host)?;
+    }
+    Err(ended(host, intro, stream))
+}
+
+/// Why a stream ended before a stub spoke.
+pub fn ended(host: &str, intro: &Intro, stream: &LinkStream) -> Problem {
+    let said = stream.epitaph.text().or_else(|| intro.noise());
+    let problem = match said {
+        Some(said) => format!("the shell on {host} ended before the stub started: {said}"),
+        None => format!("the shell on {host} ended before the stub started, without a word"),
+    };
+    Problem::new("delivery.ended", problem)
+        .hint("the account's shell must be able to run `sh`; see what `ssh` to that host prints")
+}

@@ -1,0 +1,95 @@
+//! The signed envelope of a run: everything that decides what an execution may do, under one signature
+//! by the controller. A relay can drop it or repeat it, but not change it unseen by a node that checks.
+
+use crate::id::{Hash, NodeRange, RunId};
+use crate::limits::ENVELOPE_BYTES_MAX;
+use crate::msg::Engine;
+use crate::run::Problem;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Envelope {
+    pub run: RunId,
+    /// Names the task for logs and `WAFT_TASK`.
+    pub task: String,
+    pub targets: Vec<NodeRange>,
+    /// The task's identity.
+    pub module: Hash,
+    /// What it was compiled to, per engine. The only place where this pair is stated.
+    pub artifacts: Vec<Artifact>,
+    /// blake3 of the parameters' bytes.
+    pub params: Hash,
+    /// Canonical text of each grant and limit.
+    pub grants: Vec<String>,
+    pub check: bool,
+    /// Running time per target, milliseconds.
+    pub timeout_ms: u64,
+    /// Unix time, seconds. After this nobody starts it.
+    pub expires: u64,
+    pub nonce: [u8; 8],
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Artifact {
+    pub engine: Engine,
+    pub hash: Hash,
+    pub bytes: u64,
+}
+
+impl Envelope {
+    pub fn artifact(&self, engine: Engine) -> Option<&Artifact> {
+        self.artifacts.iter().find(|artifact| artifact.engine == engine)
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Envelope, Problem> {
+        if bytes.len() > ENVELOPE_BYTES_MAX {
+            return Err(Problem::new("envelope.size", "the envelope of the run is longer than allowed"));
+        }
+        postcard::from_bytes(bytes)
+            .map_err(|_| Problem::new("envelope.malformed", "the envelope of the run cannot be decoded"))
+    }
+
+    /// Encodes and signs.
+    pub fn seal(&self, key: &SigningKey) -> Result<(Vec<u8>, Vec<u8>), Problem> {
+        let bytes = postcard::to_allocvec(self)
+            .map_err(|_| Problem::new("envelope.encode", "the envelope of the run cannot be encoded"))?;
+        if bytes.len() > ENVELOPE_BYTES_MAX {
+            return Err(Problem::new(
+                "envelope.size",
+                format!("grants and targets of this run take {} bytes, at most {ENVELOPE_BYTES_MAX} travel with it", bytes.len()),
+            )
+            .hint("give fewer grants, or run on fewer groups of targets at once"));
+        }
+        let signature = key.sign(&bytes).to_bytes().to_vec();
+        Ok((bytes, signature))
+    }
+
+    /// Checks the signature, the input and the expiry, in that order, before anything is believed.
+    pub fn open(
+        bytes: &[u8],
+        signature: &[u8],
+        controller: &[u8; 32],
+        now_unix: u64,
+    ) -> Result<Envelope, Problem> {
+        let refused = || {
+            Problem::new("envelope.signature", "the run is not signed by the controller of this link")
+                .hint("a hop between here and the controller changed the order, or is broken")
+        };
+        let key = VerifyingKey::from_bytes(controller).map_err(|_| refused())?;
+        let signature = Signature::from_slice(signature).map_err(|_| refused())?;
+        key.verify_strict(bytes, &signature).map_err(|_| refused())?;
+        let envelope = Envelope::decode(bytes)?;
+        if now_unix > envelope.expires {
+            return Err(Problem::new(
+                "envelope.expired",
+                format!("the order of this run expired {} s ago by this host's clock", now_unix - envelope.expires),
+            )
+            .hint("compare the clocks of the controller and the target"));
+        }
+        Ok(envelope)
+    }
+}

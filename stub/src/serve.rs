@@ -1,0 +1,229 @@
+//! A stub at work: takes orders from its parent, executes runs, and (a hop) has children.
+
+#[cfg(feature = "hop")]
+use crate::relay::{Ask, Relay};
+use std::collections::HashMap;
+#[cfg(feature = "hop")]
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use waft_hop::driver::{Driver, unix_now};
+use waft_hop::stream::LinkStream;
+#[cfg(feature = "hop")]
+use waft_proto::id::{Hash, NodeId};
+use waft_proto::id::RunId;
+use waft_proto::limits::{SHUTDOWN_MS, STORE_BYTES_DEFAULT};
+use waft_proto::msg::{Hello, Outcome, Report};
+#[cfg(feature = "hop")]
+use waft_proto::msg::{Engine, Order};
+use waft_proto::node::{Event, Node, Peer, ReadyRun};
+use waft_proto::run::{Status, TargetState};
+use waft_stub::pool::{Job, JobEvent, Pool};
+
+/// Events of executions that wait for the loop. With the chunk size this bounds what they hold.
+const JOB_EVENTS: usize = 8;
+
+struct Stub {
+    driver: Driver,
+    name: String,
+    pool: Pool,
+    jobs: mpsc::Sender<(RunId, JobEvent)>,
+    cancels: HashMap<RunId, oneshot::Sender<()>>,
+    #[cfg(feature = "hop")]
+    relay: Relay,
+    #[cfg(feature = "hop")]
+    signs: HashMap<NodeId, oneshot::Sender<Result<Vec<u8>, waft_proto::run::Problem>>>,
+    #[cfg(feature = "hop")]
+    blobs: Vec<(Hash, oneshot::Sender<Option<Arc<[u8]>>>)>,
+}
+
+/// Serves until the parent says stop or is gone.
+pub(crate) async fn serve(hello: Hello, parent: LinkStream) {
+    let (jobs, mut job_events) = mpsc::channel(JOB_EVENTS);
+    #[cfg(feature = "hop")]
+    let (relay, mut asks) = Relay::new();
+    let mut driver = Driver::new(Node::stub(hello, STORE_BYTES_DEFAULT, 0, unix_now()));
+    driver.connect_parent(parent);
+    let mut stub = Stub {
+        driver,
+        name: String::new(),
+        pool: Pool::new(),
+        jobs,
+        cancels: HashMap::new(),
+        #[cfg(feature = "hop")]
+        relay,
+        #[cfg(feature = "hop")]
+        signs: HashMap::new(),
+        #[cfg(feature = "hop")]
+        blobs: Vec::new(),
+    };
+    loop {
+        #[cfg(feature = "hop")]
+        let ask = asks.recv();
+        #[cfg(not(feature = "hop"))]
+        let ask = std::future::pending::<Option<std::convert::Infallible>>();
+        // Output that cannot leave stays with the execution, which then waits.
+        let room = stub.driver.node.has_output_room();
+        tokio::select! {
+            event = stub.driver.next() => {
+                if !stub.obey(event) {
+                    break;
+                }
+            }
+            Some((run, event)) = job_events.recv(), if room => stub.job(run, event),
+            Some(ask) = ask => {
+                #[cfg(feature = "hop")]
+                stub.answer(ask);
+                #[cfg(not(feature = "hop"))]
+                match ask {}
+            }
+        }
+    }
+    stub.stop().await;
+}
+
+impl Stub {
+    /// False when it is time to end.
+    fn obey(&mut self, event: Event) -> bool {
+        match event {
+            Event::Welcomed(welcome) => self.name = welcome.name,
+            Event::Run(ready) => self.run(*ready),
+            Event::Cancel(run) => {
+                if let Some(cancel) = self.cancels.remove(&run) {
+                    let _ = cancel.send(());
+                }
+            }
+            #[cfg(feature = "hop")]
+            Event::Dial(dial) => self.relay.dial(dial),
+            #[cfg(feature = "hop")]
+            Event::Redial(child, problem) => {
+                tracing::debug!(%child, %problem, "dialling again without assumptions");
+                self.relay.redial(child);
+            }
+            #[cfg(feature = "hop")]
+            Event::Signed { node, signature } => {
+                if let Some(reply) = self.signs.remove(&node) {
+                    let _ = reply.send(signature);
+                }
+            }
+            #[cfg(feature = "hop")]
+            Event::Blob(hash) => self.blob_came(hash),
+            Event::Stop(problem) => {
+                if let Some(problem) = problem {
+                    tracing::debug!(%problem, "the link to the parent is over");
+                }
+                return false;
+            }
+            // A leaf has no children, so it has nothing to dial, to sign or to close.
+            _ => {}
+        }
+        true
+    }
+
+    fn run(&mut self, ready: ReadyRun) {
+        let run = ready.envelope.run;
+        let (cancel, cancelled) = oneshot::channel();
+        self.cancels.insert(run, cancel);
+        match Job::prepare(ready, &self.name) {
+            Ok(job) => {
+                let (events, mut from_pool) = mpsc::channel(1);
+                let jobs = self.jobs.clone();
+                tokio::task::spawn_local(self.pool.run(job, events, cancelled));
+                tokio::task::spawn_local(async move {
+                    while let Some(event) = from_pool.recv().await {
+                        if jobs.send((run, event)).await.is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            Err(problem) => {
+                self.cancels.remove(&run);
+                let refused = problem.code.starts_with("grant.");
+                let status = if refused { Status::Refused } else { Status::Failed };
+                self.driver.node.finish(run, Outcome::without_start(status, Some(problem)));
+            }
+        }
+    }
+
+    fn job(&mut self, run: RunId, event: JobEvent) {
+        let node = &mut self.driver.node;
+        let Some(me) = node.id() else { return };
+        match event {
+            JobEvent::Ready => node.say(me, Report::State { run, state: TargetState::Ready }),
+            JobEvent::Running => node.say(me, Report::State { run, state: TargetState::Running }),
+            JobEvent::Output { stream, bytes } => node.output(run, stream, bytes),
+            JobEvent::Done(outcome) => {
+                self.cancels.remove(&run);
+                node.finish(run, outcome);
+            }
+        }
+    }
+
+    #[cfg(feature = "hop")]
+    fn answer(&mut self, ask: Ask) {
+        let now = self.driver.now();
+        match ask {
+            Ask::Dialled { node, name, dialled } => {
+                let controller = self.driver.node.controller();
+                let assumed: Option<Engine> = dialled.assumed;
+                self.driver.node.attach(node, name.clone(), controller, assumed, now);
+                self.driver.connect_child(node, name, *dialled);
+            }
+            Ask::Failed { node, problem } => self.driver.node.detach(node, false, problem, now),
+            Ask::Sign { request, reply } => {
+                let Some(me) = self.driver.node.id() else { return };
+                self.signs.insert(request.node, reply);
+                self.driver.node.say(me, Report::Sign(request));
+            }
+            Ask::Blob { hash, reply } => {
+                self.blobs.push((hash, reply));
+                self.blob_came(hash);
+            }
+        }
+    }
+
+    /// Hands a whole blob to those who wait for it; to a blob that will never be whole, says so.
+    #[cfg(feature = "hop")]
+    fn blob_came(&mut self, hash: Hash) {
+        use waft_proto::msg::BlobKind;
+        let store = self.driver.node.store();
+        let whole = store.get(hash, BlobKind::Stub);
+        if whole.is_none() && store.expected(hash, BlobKind::Stub).is_some() {
+            return;
+        }
+        for at in (0..self.blobs.len()).rev() {
+            if self.blobs.get(at).is_some_and(|(wanted, _)| *wanted == hash) {
+                let (_, reply) = self.blobs.swap_remove(at);
+                let _ = reply.send(whole.clone());
+            }
+        }
+    }
+
+    /// Executions end, children are told to stop, what they still say is not waited for long; then
+    /// everything that was started here is gone.
+    async fn stop(mut self) {
+        for (_, cancel) in self.cancels.drain() {
+            let _ = cancel.send(());
+        }
+        let wrap_up = async {
+            #[cfg(feature = "hop")]
+            {
+                let now = self.driver.now();
+                let children: Vec<_> = self.driver.node.children().collect();
+                for (child, range) in &children {
+                    self.driver.node.order(vec![*range], Order::Stop, now);
+                    tracing::debug!(%child, "told to stop");
+                }
+                while self.driver.node.children().next().is_some() {
+                    self.driver.next().await;
+                }
+            }
+            self.pool.shutdown().await;
+        };
+        // Half of what our own parent allows us, so that it sees us end and not only time pass.
+        let _ = tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS / 2), wrap_up).await;
+        self.driver.disconnect(Peer::Parent);
+        waft_stub::process::kill_descendants();
+    }
+}
