@@ -90,6 +90,8 @@ impl Address {
 pub struct Session {
     handle: Handle<Watch>,
     address: Address,
+    /// The session whose tunnel carries this one.
+    carrier: Option<Box<Session>>,
 }
 
 struct Watch {
@@ -195,7 +197,7 @@ where
     let config = Arc::new(config(login.as_ref()));
     let watch = Watch { login, refusal: refusal.clone() };
     match client::connect_stream(config, stream, watch).await {
-        Ok(handle) => Ok(Session { handle, address: address.clone() }),
+        Ok(handle) => Ok(Session { handle, address: address.clone(), carrier: None }),
         Err(error) => {
             if let Some(problem) = refusal.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 return Err(Handshake::Problem(problem));
@@ -452,6 +454,11 @@ pub fn is_host_certificate(key: &[u8], name: &str, authorities: &[Vec<u8>]) -> b
 }
 
 impl Session {
+    /// Keeps the session that this one goes through.
+    pub fn keeping(self, carrier: Session) -> Session {
+        Session { carrier: Some(Box::new(carrier)), ..self }
+    }
+
     /// Runs a command line and gives its stdin and stdout as a stream. Nothing waits for the server's yes:
     /// what is written follows at once.
     pub async fn exec(self, line: &str) -> Result<LinkStream, Problem> {
@@ -468,7 +475,7 @@ impl Session {
             incoming: Box::new(FromChannel { from, epitaph: epitaph.clone() }),
             outgoing: Box::new(ToChannel(to)),
             epitaph,
-            guard: Box::new(self.handle),
+            guard: Box::new((self.handle, self.carrier)),
         })
     }
 

@@ -14,6 +14,11 @@ pub const MESSAGES_PER_FRAME_MAX: usize = 4096;
 pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
 /// Parameters up to this travel inside the run order; larger ones are a blob.
 pub const INLINE_INPUT_BYTES_MAX: usize = 16 * 1024;
+/// A hello as a message, bytes: its parent passes it on in a frame of its own, with a few bytes around it.
+pub const HELLO_BYTES_MAX: usize = 8 * 1024;
+/// The texts of a problem, bytes each; what is longer is cut before a node passes it on.
+pub const PROBLEM_CODE_BYTES_MAX: usize = 64;
+pub const PROBLEM_TEXT_BYTES_MAX: usize = 4 * 1024;
 /// The signed envelope of a run, bytes.
 pub const ENVELOPE_BYTES_MAX: usize = 24 * 1024;
 
@@ -28,6 +33,9 @@ pub const CREDIT_MAX: u32 = 64 * 1024 * 1024;
 /// Control messages waiting to be sent on one link, bytes. Beyond it the link is given up: a peer that
 /// does not read its control lane is not there.
 pub const CONTROL_QUEUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// What a waiting message takes in memory besides its bytes (a slot and an allocation), bytes, by eye:
+/// without it, a million messages of one byte would count as one megabyte.
+pub const QUEUED_OVERHEAD_BYTES: usize = 64;
 /// Own output (of executions on this node) waiting for the parent, bytes; beyond it the executor pauses.
 pub const OWN_OUTPUT_QUEUE_BYTES_MAX: usize = 256 * 1024;
 
@@ -39,6 +47,10 @@ pub const RANGES_MAX: usize = 4096;
 pub const HELD_ORDERS_MAX: usize = 256;
 /// Orders that may wait for blobs on one node.
 pub const WAITING_RUNS_MAX: usize = 256;
+/// Runs that ended on a node and are remembered, so that an order that comes twice is done once.
+pub const ENDED_RUNS_MAX: usize = 1024;
+/// Blobs one child may ask for: the last ones that orders to it have named.
+pub const NAMED_BLOBS_MAX: usize = 1024;
 
 /// Blobs in one store: bytes, and how many.
 pub const STORE_BYTES_DEFAULT: u64 = 256 * 1024 * 1024;
@@ -59,6 +71,12 @@ pub const KEEPALIVE_LOST: u32 = 6;
 pub const HELLO_DEADLINE_MS: u64 = 60_000;
 /// A run may wait this long for a blob without a byte of it arriving, milliseconds.
 pub const FETCH_IDLE_MS: u64 = 60_000;
+/// A transfer that was fed nothing for so long goes before older ones, once: behind a long transfer on a
+/// slow link a run would else count as forgotten. Milliseconds.
+pub const TRANSFER_STARVED_MS: u64 = FETCH_IDLE_MS / 4;
+/// From the opening of a child's link to its preamble, when whoever delivers has no earlier deadline of
+/// its own: 10 MB at 1 Mbit/s take 80 s. Milliseconds.
+pub const DELIVERY_DEADLINE_MS: u64 = 600_000;
 /// From the order to stop until everything of ours is gone, milliseconds.
 pub const SHUTDOWN_MS: u64 = 5_000;
 /// A signature ordered by the controller must be asked for within this, milliseconds.
@@ -71,6 +89,10 @@ const _: () = {
     assert!(BODY_BYTES_MAX <= u16::MAX as usize);
     assert!(CHUNK_BYTES_MAX * 2 <= FRAME_BYTES_MAX, "a chunk and its envelope fit a frame");
     assert!(ENVELOPE_BYTES_MAX + INLINE_INPUT_BYTES_MAX + 8 * 1024 <= BODY_BYTES_MAX, "a run fits a frame");
+    assert!(HELLO_BYTES_MAX + 64 <= BODY_BYTES_MAX, "a hello fits a frame when its parent passes it on");
+    assert!(PROBLEM_CODE_BYTES_MAX + 2 * PROBLEM_TEXT_BYTES_MAX + 64 <= BODY_BYTES_MAX);
+    assert!(RANGES_MAX * 10 + PROBLEM_TEXT_BYTES_MAX + 256 <= BODY_BYTES_MAX, "a dead letter fits a frame");
+    assert!(NAMED_BLOBS_MAX >= STORE_BLOBS_MAX && TRANSFER_STARVED_MS * 2 < FETCH_IDLE_MS);
     assert!(WINDOW_INITIAL_BYTES as usize >= 2 * FRAME_BYTES_MAX, "a window holds whole frames");
     assert!(WINDOW_WIDE_BYTES >= WINDOW_INITIAL_BYTES && CREDIT_MAX > WINDOW_WIDE_BYTES);
     assert!(KEEPALIVE_LOST > KEEPALIVE_OFFLINE);

@@ -251,6 +251,10 @@ pub enum Order {
     },
     /// End, with everything below.
     Stop,
+    /// Answer with `Report::Pong`: measures the way through all hops.
+    Ping {
+        nonce: u32,
+    },
 }
 
 /// An execution on each of the nodes it is sent to.
@@ -378,6 +382,9 @@ pub enum Report {
     Violation {
         count: u32,
         problem: Problem,
+    },
+    Pong {
+        nonce: u32,
     },
 }
 

@@ -1,31 +1,61 @@
-//! Blobs in RAM: named by blake3, with a kind, a quota, and least-recently-used eviction of what no run
-//! is using. A blob may be partial: it is passed on while it still arrives, and verified when whole.
+//! Blobs in RAM: named by blake3, with the kinds they serve as, a quota, and least-recently-used eviction of
+//! what nothing holds. A blob may be partial: it is passed on while it still arrives, and verified when whole.
+
+#[cfg(test)]
+mod tests;
 
 use crate::id::Hash;
 use crate::limits::{BLOB_BYTES_MAX, STORE_BLOBS_MAX};
 use crate::msg::BlobKind;
 use crate::run::Problem;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 struct Blob {
-    kind: BlobKind,
+    kinds: Kinds,
     total: u64,
     content: Content,
-    /// How many runs and transfers hold it here.
-    pins: u32,
     used: u64,
 }
 
 enum Content {
-    Partial { bytes: Vec<u8>, hasher: blake3::Hasher },
+    /// The hasher is 2 KB large, and most blobs are whole.
+    Partial { bytes: Vec<u8>, hasher: Box<blake3::Hasher> },
     Whole(Arc<[u8]>),
+}
+
+/// What a blob may serve as. The same bytes may be a file for one run and a task for another; a kind is
+/// added only by whoever gives us the blob, never by asking for it.
+#[derive(Clone, Copy)]
+struct Kinds(u8);
+
+impl Kinds {
+    fn of(kind: BlobKind) -> Kinds {
+        Kinds(match kind {
+            BlobKind::Task => 1,
+            BlobKind::Artifact => 2,
+            BlobKind::File => 4,
+            BlobKind::Stub => 8,
+        })
+    }
+
+    fn add(&mut self, kind: BlobKind) {
+        self.0 |= Kinds::of(kind).0;
+    }
+
+    fn has(self, kind: BlobKind) -> bool {
+        self.0 & Kinds::of(kind).0 != 0
+    }
 }
 
 pub struct Store {
     blobs: BTreeMap<Hash, Blob>,
+    /// How many runs and transfers hold a blob, whether it is here already or only expected.
+    pins: BTreeMap<Hash, u32>,
     quota: u64,
     reserved: u64,
     clock: u64,
@@ -36,11 +66,13 @@ pub struct Store {
 pub enum Progress {
     More,
     Complete,
+    /// Nothing in it was new, or it is of a transfer that was given up.
+    Nothing,
 }
 
 impl Store {
     pub fn new(quota: u64) -> Store {
-        Store { blobs: BTreeMap::new(), quota, reserved: 0, clock: 0 }
+        Store { blobs: BTreeMap::new(), pins: BTreeMap::new(), quota, reserved: 0, clock: 0 }
     }
 
     /// Bytes reserved by all blobs, whole or partial.
@@ -59,94 +91,151 @@ impl Store {
     /// Puts a blob that is at hand (the controller's own). Not subject to the quota.
     pub fn insert(&mut self, kind: BlobKind, bytes: Arc<[u8]>) -> Hash {
         let hash = Hash::of(&bytes);
-        let total = bytes.len() as u64;
-        self.clock += 1;
-        let used = self.clock;
-        self.blobs.entry(hash).or_insert_with(|| {
-            self.reserved += total;
-            Blob { kind, total, content: Content::Whole(bytes), pins: 0, used }
-        });
+        let used = self.tick();
+        match self.blobs.entry(hash) {
+            Entry::Occupied(mut entry) => {
+                let blob = entry.get_mut();
+                blob.kinds.add(kind);
+                blob.used = used;
+                if let Content::Partial { .. } = blob.content {
+                    self.reserved = self.reserved.saturating_sub(blob.total).saturating_add(bytes.len() as u64);
+                    blob.total = bytes.len() as u64;
+                    blob.content = Content::Whole(bytes);
+                }
+            }
+            Entry::Vacant(entry) => {
+                let total = bytes.len() as u64;
+                self.reserved = self.reserved.saturating_add(total);
+                entry.insert(Blob { kinds: Kinds::of(kind), total, content: Content::Whole(bytes), used });
+            }
+        }
         hash
     }
 
     /// Makes room for a blob that was offered. Returns what had to go.
     pub fn begin(&mut self, hash: Hash, kind: BlobKind, total: u64) -> Result<Vec<Hash>, Problem> {
-        if self.blobs.contains_key(&hash) {
-            return Ok(Vec::new());
+        if let Some(blob) = self.blobs.get_mut(&hash) {
+            if blob.total == total {
+                blob.kinds.add(kind);
+                return Ok(Vec::new());
+            }
+            let known = blob.total;
+            // One of the two sizes is a lie; of a whole blob we know which.
+            self.abandon(hash);
+            return Err(damaged(hash, &format!("it was offered with {known} bytes and with {total}")));
         }
-        let quota = self.quota;
-        let full = |free: u64| {
-            let kind = kind.word();
-            Problem::new(
-                "blob.quota",
-                format!("no room for the {kind} of {total} bytes: {free} of the store's {quota} bytes could be freed"),
-            )
-            .hint("fewer or smaller modules at once; the store holds them in the target's memory")
-        };
-        let evictable: u64 = self.blobs.values().filter(|blob| blob.pins == 0).map(|blob| blob.total).sum();
-        let free = self.quota.saturating_sub(self.reserved) + evictable;
-        if total > BLOB_BYTES_MAX || total > free {
-            return Err(full(free));
+        // Nothing will come for an empty blob, so its name is checked here.
+        if total == 0 && hash != Hash::of(&[]) {
+            return Err(damaged(hash, "it was offered as empty, and its hash is not that of nothing"));
         }
-        let mut gone = Vec::new();
-        while self.reserved + total > self.quota || self.blobs.len() >= STORE_BLOBS_MAX {
-            let oldest = self.blobs.iter().filter(|(_, blob)| blob.pins == 0).min_by_key(|(_, blob)| blob.used);
-            let Some((oldest, _)) = oldest else { return Err(full(free)) };
-            let oldest = *oldest;
-            self.remove(oldest);
-            gone.push(oldest);
-        }
-        self.clock += 1;
-        self.reserved += total;
+        let gone = self.make_room(kind, total)?;
+        let used = self.tick();
+        self.reserved = self.reserved.saturating_add(total);
         let content = match total {
-            // Nothing will come for it, so nothing would complete it.
             0 => Content::Whole(Arc::from([])),
-            _ => Content::Partial { bytes: Vec::new(), hasher: blake3::Hasher::new() },
+            _ => Content::Partial { bytes: Vec::new(), hasher: Box::default() },
         };
-        self.blobs.insert(hash, Blob { kind, total, content, pins: 0, used: self.clock });
+        self.blobs.insert(hash, Blob { kinds: Kinds::of(kind), total, content, used });
         Ok(gone)
     }
 
-    /// The next bytes of a partial blob. Wrong offset, too many bytes or a wrong hash at the end: an error,
-    /// and the blob is gone.
-    pub fn append(&mut self, hash: Hash, offset: u64, chunk: &[u8]) -> Result<Progress, Problem> {
-        let Some(blob) = self.blobs.get_mut(&hash) else {
-            return Err(Problem::new("blob.unasked", format!("bytes of blob {} came without an offer", hash.short())));
-        };
-        let Content::Partial { bytes, hasher } = &mut blob.content else {
-            return Ok(Progress::Complete);
-        };
-        let wrong = if offset != bytes.len() as u64 || offset + chunk.len() as u64 > blob.total {
-            Some("its pieces are not in order")
-        } else {
-            hasher.update(chunk);
-            bytes.extend_from_slice(chunk);
-            if (bytes.len() as u64) < blob.total {
-                return Ok(Progress::More);
-            }
-            (Hash(*hasher.finalize().as_bytes()) != hash).then_some("its bytes do not have that hash")
-        };
-        if let Some(wrong) = wrong {
-            let kind = blob.kind.word();
-            self.remove(hash);
-            return Err(Problem::new("blob.damaged", format!("{kind} {} was damaged on its way: {wrong}", hash.short())));
+    fn make_room(&mut self, kind: BlobKind, total: u64) -> Result<Vec<Hash>, Problem> {
+        let mut evictable: Vec<(u64, Hash, u64)> = self
+            .blobs
+            .iter()
+            .filter(|(hash, _)| !self.pins.contains_key(hash))
+            .map(|(hash, blob)| (blob.used, *hash, blob.total))
+            .collect();
+        let bytes = evictable.iter().fold(0_u64, |sum, (_, _, total)| sum.saturating_add(*total));
+        let free = self.quota.saturating_sub(self.reserved.saturating_sub(bytes));
+        let full = self.blobs.len() - evictable.len() >= STORE_BLOBS_MAX;
+        if total > BLOB_BYTES_MAX || total > free || full {
+            let (kind, quota) = (kind.word(), self.quota);
+            let message = if full {
+                format!("no room for the {kind}: {STORE_BLOBS_MAX} blobs are in use in the store")
+            } else {
+                format!("no room for the {kind} of {total} bytes: {free} of the store's {quota} bytes could be freed, and one blob has at most {BLOB_BYTES_MAX}")
+            };
+            return Err(Problem::new("blob.quota", message)
+                .hint("use fewer or smaller modules at once; the store holds them in the target's memory"));
         }
-        blob.content = Content::Whole(core::mem::take(bytes).into());
-        Ok(Progress::Complete)
+        evictable.sort_unstable();
+        let mut gone = Vec::new();
+        for (_, hash, _) in evictable {
+            if self.reserved.saturating_add(total) <= self.quota && self.blobs.len() < STORE_BLOBS_MAX {
+                break;
+            }
+            self.remove(hash);
+            gone.push(hash);
+        }
+        Ok(gone)
+    }
+
+    /// The next bytes of a partial blob. What overlaps with bytes that are here is skipped: after a blob was
+    /// dropped and asked for again, pieces of both transfers may be on their way. A piece behind a gap is of
+    /// such a transfer too and is left out. Too many bytes, or a wrong hash at the end: an error, and the
+    /// blob is gone.
+    pub fn append(&mut self, hash: Hash, offset: u64, chunk: &[u8]) -> Result<Progress, Problem> {
+        let Some(blob) = self.blobs.get_mut(&hash) else { return Ok(Progress::Nothing) };
+        let Content::Partial { bytes, hasher } = &mut blob.content else { return Ok(Progress::Nothing) };
+        let have = bytes.len();
+        let known = usize::try_from(offset).ok().and_then(|offset| have.checked_sub(offset));
+        let Some(new) = known.and_then(|known| chunk.get(known..)).filter(|new| !new.is_empty()) else {
+            return Ok(Progress::Nothing);
+        };
+        let wrong = if have as u64 + new.len() as u64 > blob.total {
+            "more bytes came than were offered"
+        } else {
+            // Growth is by doubling, but not beyond the blob.
+            let total = usize::try_from(blob.total).unwrap_or(usize::MAX);
+            let capacity = (have + new.len()).max((have * 2).min(total));
+            if bytes.capacity() < have + new.len() && bytes.try_reserve_exact(capacity - have).is_err() {
+                "this host has no memory for it"
+            } else {
+                hasher.update(new);
+                bytes.extend_from_slice(new);
+                if (bytes.len() as u64) < blob.total {
+                    return Ok(Progress::More);
+                }
+                if Hash(*hasher.finalize().as_bytes()) == hash {
+                    blob.content = Content::Whole(core::mem::take(bytes).into());
+                    return Ok(Progress::Complete);
+                }
+                "its bytes do not have that hash"
+            }
+        };
+        let problem = damaged(hash, wrong);
+        self.remove(hash);
+        Err(problem)
+    }
+
+    /// Gives up a blob that is still arriving. A whole one stays.
+    pub fn abandon(&mut self, hash: Hash) {
+        if self.is_partial(hash) {
+            self.remove(hash);
+        }
+    }
+
+    pub fn is_partial(&self, hash: Hash) -> bool {
+        self.blobs.get(&hash).is_some_and(|blob| matches!(blob.content, Content::Partial { .. }))
     }
 
     fn remove(&mut self, hash: Hash) {
         if let Some(blob) = self.blobs.remove(&hash) {
-            self.reserved -= blob.total;
+            self.reserved = self.reserved.saturating_sub(blob.total);
         }
+    }
+
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
     }
 
     /// A whole blob of that kind.
     pub fn get(&mut self, hash: Hash, kind: BlobKind) -> Option<Arc<[u8]>> {
-        self.clock += 1;
-        let clock = self.clock;
-        let blob = self.blobs.get_mut(&hash).filter(|blob| blob.kind == kind)?;
-        blob.used = clock;
+        let used = self.tick();
+        let blob = self.blobs.get_mut(&hash).filter(|blob| blob.kinds.has(kind))?;
+        blob.used = used;
         match &blob.content {
             Content::Whole(bytes) => Some(bytes.clone()),
             Content::Partial { .. } => None,
@@ -155,11 +244,7 @@ impl Store {
 
     /// The size of a blob of that kind, whole or arriving.
     pub fn expected(&self, hash: Hash, kind: BlobKind) -> Option<u64> {
-        self.blobs.get(&hash).filter(|blob| blob.kind == kind).map(|blob| blob.total)
-    }
-
-    pub fn kind(&self, hash: Hash) -> Option<BlobKind> {
-        self.blobs.get(&hash).map(|blob| blob.kind)
+        self.blobs.get(&hash).filter(|blob| blob.kinds.has(kind)).map(|blob| blob.total)
     }
 
     /// Bytes from `offset` that are here already, at most `max`.
@@ -172,16 +257,28 @@ impl Store {
         rest.get(..max.min(rest.len()))
     }
 
-    /// Keeps a blob from eviction; undone by [`Store::unpin`].
+    /// Keeps a blob from eviction, also one that is yet to come; undone by [`Store::unpin`].
     pub fn pin(&mut self, hash: Hash) {
-        if let Some(blob) = self.blobs.get_mut(&hash) {
-            blob.pins += 1;
-        }
+        let pins = self.pins.entry(hash).or_insert(0);
+        *pins = pins.saturating_add(1);
     }
 
     pub fn unpin(&mut self, hash: Hash) {
-        if let Some(blob) = self.blobs.get_mut(&hash) {
-            blob.pins = blob.pins.saturating_sub(1);
+        if let Entry::Occupied(mut pins) = self.pins.entry(hash) {
+            *pins.get_mut() = pins.get().saturating_sub(1);
+            if *pins.get() == 0 {
+                pins.remove();
+            }
         }
     }
+
+    /// How many blobs are held by something.
+    pub fn pinned(&self) -> usize {
+        self.pins.len()
+    }
+}
+
+fn damaged(hash: Hash, why: &str) -> Problem {
+    Problem::new("blob.damaged", format!("blob {} was damaged on its way: {why}", hash.short()))
+        .hint("run it again; if that does not help, a hop on the way changes what it passes on")
 }

@@ -1,13 +1,18 @@
 //! Blobs on their way down: offered before the order that needs them, streamed while they still arrive,
 //! asked for when nobody offered them. What a child has is remembered, so that nothing crosses a link twice.
+//!
+//! Three rules make that safe while messages cross each other: a child that loses a blob says `Dropped`
+//! before it may say `Want`; so a `Want` for what was offered and not dropped has merely crossed the offer
+//! and is left unanswered; and a receiver skips the bytes it has already.
 
-use super::{Node, Peer, Transfer};
+use super::children::Transfer;
+use super::{Event, Node, Origin};
 use crate::id::{Hash, NodeId};
-use crate::limits::{CHUNK_BYTES_MAX, FRAME_BYTES_MAX};
+use crate::limits::*;
 use crate::link::Link;
 use crate::msg::{BlobKind, Msg};
 use crate::run::Problem;
-use crate::store::Store;
+use crate::store::{Progress, Store};
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::vec::Vec;
@@ -19,45 +24,50 @@ impl Node {
     /// Sees to it that a child gets a blob: from here, or from above as soon as it is here.
     pub(super) fn pass_on(&mut self, child: NodeId, hash: Hash, kind: BlobKind) {
         let here = self.store.expected(hash, kind);
-        let is_root = self.is_root();
+        let hopeless = self.is_root() || self.unstorable.contains_key(&hash);
+        let now = self.now;
         let Some(entry) = self.children.get_mut(&child) else { return };
-        if entry.have.contains(&hash) {
+        let Some(link) = entry.link.as_mut() else { return };
+        if entry.have.contains(&(hash, kind)) {
             return;
         }
-        let Some(link) = entry.link.as_mut() else { return };
         match here {
             Some(total) => {
                 entry.wanting.remove(&(hash, kind));
-                entry.have.insert(hash);
+                entry.have.insert((hash, kind));
                 link.send(&Msg::Offer { hash, kind, bytes: total });
-                entry.transfers.push_back(Transfer { hash, offset: 0, total });
-                self.store.pin(hash);
-            }
-            None if is_root => link.send(&Msg::Missing { hash }),
-            None => {
-                if entry.wanting.insert((hash, kind)) {
-                    self.ask_parent(hash, kind);
+                if total > 0 && !entry.transfers.iter().any(|transfer| transfer.hash == hash) {
+                    entry.transfers.push_back(Transfer { hash, offset: 0, total, fed: now });
+                    self.store.pin(hash);
                 }
+            }
+            None if hopeless => link.send(&Msg::Missing { hash }),
+            None => {
+                entry.wanting.insert((hash, kind));
+                self.ask_parent(hash, kind);
             }
         }
     }
 
-    pub(super) fn offer_to_wanting(&mut self, hash: Hash, kind: BlobKind) {
-        let wanting: Vec<NodeId> = self
-            .children
-            .iter()
-            .filter(|(_, child)| child.wanting.contains(&(hash, kind)))
-            .map(|(id, _)| *id)
-            .collect();
-        for child in wanting {
+    /// A child asks for a blob: it may have what orders to it named, and nothing else.
+    pub(super) fn wanted(&mut self, child: NodeId, hash: Hash, kind: BlobKind) -> Result<(), Problem> {
+        let Some(entry) = self.children.get_mut(&child) else { return Ok(()) };
+        if entry.named.contains(&(hash, kind)) {
             self.pass_on(child, hash, kind);
+            return Ok(());
         }
+        if let Some(link) = entry.link.as_mut() {
+            link.send(&Msg::Missing { hash });
+        }
+        let (kind, hash) = (kind.word(), hash.short());
+        Err(Problem::new("blob.refused", format!("{child} asked for {kind} {hash}, which no order to it named")))
     }
 
     /// A child has a blob no longer, or could not keep it: stop sending it.
     pub(super) fn forget(&mut self, child: NodeId, hash: Hash) {
         let Some(entry) = self.children.get_mut(&child) else { return };
-        entry.have.remove(&hash);
+        entry.have.retain(|(have, _)| *have != hash);
+        entry.wanting.retain(|(want, _)| *want != hash);
         let before = entry.transfers.len();
         entry.transfers.retain(|transfer| transfer.hash != hash);
         if entry.transfers.len() < before {
@@ -65,67 +75,124 @@ impl Node {
         }
     }
 
+    pub(super) fn ask_parent(&mut self, hash: Hash, kind: BlobKind) {
+        if self.asked.insert((hash, kind)) {
+            self.tell_parent(&Msg::Want { hash, kind });
+        }
+    }
+
+    pub(super) fn offered(&mut self, hash: Hash, kind: BlobKind, bytes: u64) {
+        self.asked.remove(&(hash, kind));
+        match self.store.begin(hash, kind, bytes) {
+            Ok(gone) => {
+                for hash in gone {
+                    self.tell_parent(&Msg::Dropped { hash });
+                }
+                self.unstorable.remove(&hash);
+                let wants = |child: &super::Child| child.wanting.contains(&(hash, kind));
+                let wanting = self.children.iter().filter(|(_, child)| wants(child)).map(|(id, _)| *id);
+                for child in wanting.collect::<Vec<_>>() {
+                    self.pass_on(child, hash, kind);
+                }
+                if !self.store.is_partial(hash) {
+                    self.events.push_back(Event::Blob(hash));
+                    self.start_ready();
+                }
+            }
+            Err(problem) => self.unkept(hash, problem),
+        }
+    }
+
+    pub(super) fn chunk(&mut self, hash: Hash, offset: u64, bytes: &[u8]) {
+        if self.unstorable.contains_key(&hash) {
+            return;
+        }
+        match self.store.append(hash, offset, bytes) {
+            Ok(Progress::Nothing) => {}
+            Ok(Progress::More) => self.extend_waiting(hash),
+            Ok(Progress::Complete) => {
+                self.events.push_back(Event::Blob(hash));
+                self.start_ready();
+            }
+            Err(problem) => self.unkept(hash, problem),
+        }
+    }
+
+    /// The parent has no such blob, or cannot send the rest of it.
     pub(super) fn missing(&mut self, hash: Hash) {
-        let problem = Problem::new(
-            "blob.missing",
-            format!("blob {} is not to be had from the controller", hash.short()),
-        );
-        self.fail_waiting(hash, &problem);
+        self.store.abandon(hash);
+        let message = format!("blob {} is not to be had from above", hash.short());
+        let problem = Problem::new("blob.missing", message)
+            .hint("the controller has it no longer, or a hop on the way has no room for it");
+        self.without(hash, &problem);
+    }
+
+    /// We cannot keep a blob that our parent sends.
+    fn unkept(&mut self, hash: Hash, problem: Problem) {
+        self.tell_parent(&Msg::Dropped { hash });
+        self.without(hash, &problem);
+        if self.unstorable.len() < STORE_BLOBS_MAX {
+            self.unstorable.insert(hash, problem);
+        }
+    }
+
+    /// Tells everybody here who waits for a blob that it will not come.
+    fn without(&mut self, hash: Hash, problem: &Problem) {
+        self.asked.retain(|(asked, _)| *asked != hash);
+        self.fail_waiting(hash, problem);
+        let whole = self.store.read(hash, 0, 0).is_some();
         for child in self.children.values_mut() {
-            let before = child.wanting.len();
+            let wanting = child.wanting.len();
             child.wanting.retain(|(want, _)| *want != hash);
-            if child.wanting.len() < before
-                && let Some(link) = child.link.as_mut()
-            {
+            let mut told = child.wanting.len() < wanting;
+            if !whole {
+                let transfers = child.transfers.len();
+                child.transfers.retain(|transfer| transfer.hash != hash);
+                if child.transfers.len() < transfers {
+                    child.have.retain(|(have, _)| *have != hash);
+                    self.store.unpin(hash);
+                    told = true;
+                }
+            }
+            if told && let Some(link) = child.link.as_mut() {
                 link.send(&Msg::Missing { hash });
             }
         }
-    }
-
-    pub(super) fn ask_parent(&mut self, hash: Hash, kind: BlobKind) {
-        self.tell_parent(&Msg::Want { hash, kind });
-    }
-
-    pub(super) fn tell_parent(&mut self, msg: &Msg) {
-        if let Some(link) = self.link_mut(Peer::Parent) {
-            link.send(msg);
-        }
+        self.events.push_back(Event::Blob(hash));
     }
 }
 
 /// Whether [`fill`] would queue something.
-pub(super) fn can_fill(link: &Link, transfers: &VecDeque<Transfer>, store: &Store) -> bool {
+pub(super) fn can_fill(link: &Link<Origin>, transfers: &VecDeque<Transfer>, store: &Store) -> bool {
     link.bulk_room() >= CHUNK_BYTES_MAX + CHUNK_OVERHEAD_BYTES
-        && transfers.iter().any(|transfer| {
-            transfer.offset >= transfer.total
-                || store.read(transfer.hash, transfer.offset, 1).is_none_or(|bytes| !bytes.is_empty())
-        })
+        && transfers.iter().any(|transfer| has_bytes(transfer, store))
+}
+
+fn has_bytes(transfer: &Transfer, store: &Store) -> bool {
+    store.read(transfer.hash, transfer.offset, 1).is_some_and(|bytes| !bytes.is_empty())
 }
 
 /// Queues the next chunks, at most a frame's worth: the store is the buffer, not the queue. The oldest
-/// transfer that has bytes goes first.
-pub(super) fn fill(link: &mut Link, transfers: &mut VecDeque<Transfer>, store: &mut Store) {
-    let mut at = 0;
+/// transfer that has bytes goes first, unless another has starved behind it.
+pub(super) fn fill(link: &mut Link<Origin>, transfers: &mut VecDeque<Transfer>, store: &mut Store, now: u64) {
     while link.bulk_queued() < FRAME_BYTES_MAX / 2
         && link.bulk_room() >= CHUNK_BYTES_MAX + CHUNK_OVERHEAD_BYTES
-        && let Some(transfer) = transfers.get_mut(at)
     {
-        let bytes = match store.read(transfer.hash, transfer.offset, CHUNK_BYTES_MAX) {
-            // The rest of it has not come yet: the next transfer may go on meanwhile.
-            Some([]) if transfer.offset < transfer.total => {
-                at += 1;
-                continue;
-            }
-            Some(bytes) if !bytes.is_empty() => bytes.to_vec(),
-            // Done, or the blob turned out damaged and is gone; the child finds out by itself.
-            _ => {
-                store.unpin(transfer.hash);
-                transfers.remove(at);
-                continue;
-            }
-        };
-        let offset = transfer.offset;
+        let starved = |transfer: &Transfer| now.saturating_sub(transfer.fed) >= TRANSFER_STARVED_MS;
+        let next = transfers
+            .iter()
+            .position(|transfer| starved(transfer) && has_bytes(transfer, store))
+            .or_else(|| transfers.iter().position(|transfer| has_bytes(transfer, store)));
+        let Some((at, transfer)) = next.and_then(|at| Some((at, transfers.get_mut(at)?))) else { return };
+        let Some(bytes) = store.read(transfer.hash, transfer.offset, CHUNK_BYTES_MAX) else { return };
+        let (hash, offset, bytes) = (transfer.hash, transfer.offset, bytes.to_vec());
         transfer.offset += bytes.len() as u64;
-        link.send_bulk(&Msg::Chunk { hash: transfer.hash, offset, bytes });
+        transfer.fed = now;
+        if transfer.offset >= transfer.total {
+            transfers.remove(at);
+            store.unpin(hash);
+        }
+        // A chunk fits a frame by its limits, and the store still has it: nothing is lost if not.
+        let _ = link.queue(crate::frame::Lane::Bulk, &Msg::Chunk { hash, offset, bytes }, None);
     }
 }

@@ -1,16 +1,17 @@
 //! Orders, on their way from the root: for us, for our children, or for nobody.
 
-use super::{Event, Node, ReadyRun, WaitingInput, WaitingRun};
+use super::children::Child;
+use super::{Event, Node, Peer};
 use crate::envelope::Envelope;
-use crate::id::{Hash, NodeId, NodeRange, RunId};
+use crate::frame::Lane;
+use crate::id::{Hash, NodeId, NodeRange};
 use crate::limits::*;
 use crate::link::LinkEvent;
 use crate::msg::*;
-use crate::run::{Problem, Status};
-use crate::store::Progress;
-use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use crate::run::Problem;
 use alloc::format;
+use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 impl Node {
@@ -20,10 +21,15 @@ impl Node {
         self.route_down(to, order);
     }
 
-    pub(super) fn from_parent(&mut self, event: LinkEvent) {
+    pub(super) fn hear_parent(&mut self, event: LinkEvent) {
         match event {
             LinkEvent::Welcome(welcome) => {
+                if welcome.node == NodeId::ROOT || welcome.last < welcome.node {
+                    let problem = Problem::new("link.protocol", "the parent gave this node an impossible number");
+                    return self.give_up(Peer::Parent, problem);
+                }
                 self.id = Some(welcome.node);
+                self.last = welcome.last;
                 self.controller = welcome.controller;
                 self.events.push_back(Event::Welcomed(welcome));
             }
@@ -35,13 +41,17 @@ impl Node {
                 }
                 match msg {
                     Msg::Down { to, order } if to.len() <= RANGES_MAX => self.route_down(to, order),
+                    Msg::Down { to, .. } => {
+                        let message = format!("the parent sent an order to {} ranges, the most is {RANGES_MAX}", to.len());
+                        self.give_up(Peer::Parent, Problem::new("link.protocol", message));
+                    }
                     Msg::Offer { hash, kind, bytes } => self.offered(hash, kind, bytes),
                     Msg::Chunk { hash, offset, bytes } => self.chunk(hash, offset, &bytes),
                     Msg::Missing { hash } => self.missing(hash),
-                    _ => self.events.push_back(Event::Stop(Some(Problem::new(
-                        "link.protocol",
-                        "the parent sent a message that only a child may send",
-                    )))),
+                    _ => {
+                        let message = "the parent sent a message that only a child may send";
+                        self.give_up(Peer::Parent, Problem::new("link.protocol", message));
+                    }
                 }
             }
             LinkEvent::Bye(problem) => self.events.push_back(Event::Stop(Some(problem))),
@@ -51,287 +61,211 @@ impl Node {
 
     fn route_down(&mut self, to: Vec<NodeRange>, order: Order) {
         let me = self.id.unwrap_or(NodeId::ROOT);
-        let mut covered: Vec<NodeRange> = self.children.values().map(|child| child.range).collect();
-        covered.push(NodeRange::one(me));
-        covered.sort_by_key(|range| range.first);
-        let lost = to.iter().flat_map(|range| uncovered(*range, &covered)).collect::<Vec<_>>();
-        if !lost.is_empty() && !matches!(order, Order::Stop | Order::Cancel { .. }) {
-            let problem = Problem::new(
-                "route.unknown",
-                format!("{me} has no link towards {} of the targets it was to pass an order to", lost.len()),
-            );
-            self.say(me, Report::DeadLetter { to: lost, problem });
+        let to = merged(to);
+        if !matches!(order, Order::Stop | Order::Cancel { .. }) {
+            self.report_unknown(me, &to, &order);
         }
         let below: Vec<(NodeId, Vec<NodeRange>)> = self
             .children
             .iter()
-            .map(|(id, child)| (*id, to.iter().filter_map(|range| range.intersect(&child.range)).collect()))
-            .filter(|(_, part): &(_, Vec<_>)| !part.is_empty())
+            .map(|(id, child)| (*id, parts(&to, &child.range)))
+            .filter(|(_, part)| !part.is_empty())
             .collect();
+        let here = !parts(&to, &NodeRange::one(me)).is_empty();
+        let order = Arc::new(order);
         for (child, part) in below {
-            self.send_down(child, part, order.clone());
+            self.send_down(child, part, &order);
         }
-        if to.iter().any(|range| range.contains(me)) {
-            self.obey(order);
+        if here {
+            self.obey(Arc::unwrap_or_clone(order));
         }
     }
 
-    pub(super) fn send_down(&mut self, child: NodeId, to: Vec<NodeRange>, order: Order) {
+    /// Says which of the addressees nobody here leads to.
+    fn report_unknown(&mut self, me: NodeId, to: &[NodeRange], order: &Order) {
+        let mut covered: Vec<NodeRange> = self.children.values().map(|child| child.range).collect();
+        covered.push(NodeRange::one(me));
+        let lost = uncovered(to, &merged(covered));
+        if lost.is_empty() {
+            return;
+        }
+        let count = lost.iter().fold(0_u64, |sum, range| sum.saturating_add(range.count()));
+        let message = format!("{me} has no link towards {count} of the targets it was to pass an order to");
+        self.dead_letter(concerned(lost, order), &Problem::new("route.unknown", message));
+    }
+
+    pub(super) fn send_down(&mut self, child: NodeId, to: Vec<NodeRange>, order: &Arc<Order>) {
         let Some(entry) = self.children.get_mut(&child) else { return };
-        let ready = entry.link.is_some() && entry.engine.is_some();
-        if !ready || entry.eager {
-            let room = entry.held.len() < HELD_ORDERS_MAX;
-            if room {
-                entry.held.push((to.clone(), order.clone()));
+        if !entry.is_ready() || entry.is_eager() {
+            if entry.held.len() >= HELD_ORDERS_MAX {
+                let message = format!("{HELD_ORDERS_MAX} orders wait already for {child}, which is still being connected");
+                return self.dead_letter(concerned(to, order), &Problem::new("route.full", message));
             }
-            if !room || !ready {
-                return self.held_full(child, to, room);
+            entry.held.push((to.clone(), order.clone()));
+            if !entry.is_ready() {
+                return;
             }
         }
-        for (hash, kind) in blobs_of(&order, entry.kind, entry.engine) {
+        let blobs = blobs_of(order, entry);
+        for (hash, kind) in blobs.named {
+            entry.name_blob(hash, kind);
+        }
+        for (hash, kind) in blobs.offered {
             self.pass_on(child, hash, kind);
         }
-        if let Some(link) = self.link_mut(super::Peer::Child(child)) {
-            link.send(&Msg::Down { to, order });
+        self.transmit_order(child, to, order);
+    }
+
+    /// Queues an order for a child, in as many messages as its addressees need.
+    fn transmit_order(&mut self, child: NodeId, to: Vec<NodeRange>, order: &Arc<Order>) {
+        let Some(link) = self.link_mut(Peer::Child(child)) else { return };
+        let msg = Msg::Down { to, order: Order::clone(order) };
+        let Err(too_long) = link.queue(Lane::Control, &msg, None) else { return };
+        let Msg::Down { mut to, .. } = msg else { return };
+        if to.len() > 1 {
+            let rest = to.split_off(to.len() / 2);
+            self.transmit_order(child, to, order);
+            self.transmit_order(child, rest, order);
+        } else {
+            let bytes = too_long.0;
+            let message = format!("an order for {child} takes {bytes} bytes, at most {BODY_BYTES_MAX} fit a frame");
+            self.dead_letter(concerned(to, order), &Problem::new("route.size", message));
         }
     }
 
-    fn held_full(&mut self, child: NodeId, to: Vec<NodeRange>, room: bool) {
-        if !room {
-            let problem = Problem::new(
-                "route.full",
-                format!("{HELD_ORDERS_MAX} orders wait already for {child}, which is still being connected"),
-            );
-            self.say(child, Report::DeadLetter { to, problem });
-        }
-    }
-
-    /// After a child's hello: what was kept for it and not sent yet.
+    /// What was kept for a child and may leave now.
     pub(super) fn send_held(&mut self, child: NodeId) {
         let held = self.children.get_mut(&child).map(|entry| core::mem::take(&mut entry.held));
         for (to, order) in held.unwrap_or_default() {
-            self.send_down(child, to, order);
+            self.send_down(child, to, &order);
         }
     }
 
     fn obey(&mut self, order: Order) {
         match order {
             Order::Run(run) => self.accept_run(run),
-            Order::Cancel { run } => {
-                self.waiting.retain(|waiting| waiting.ready.run != run);
-                self.events.push_back(Event::Cancel(run));
-            }
-            Order::Dial(dial) => {
-                if dial.targets.len() > DIAL_TARGETS_MAX {
-                    return;
-                }
-                for target in &dial.targets {
-                    self.expect(target.node, target.last, target.kind);
-                }
-                self.events.push_back(Event::Dial(dial));
-            }
+            Order::Cancel { run } => self.cancel(run),
+            Order::Dial(dial) => self.accept_dial(dial),
             Order::Signed { node, signature } => self.events.push_back(Event::Signed { node, signature }),
+            Order::Ping { nonce } => {
+                if let Some(me) = self.id {
+                    self.say(me, Report::Pong { nonce });
+                }
+            }
             Order::Stop => self.events.push_back(Event::Stop(None)),
         }
     }
 
-    fn accept_run(&mut self, run: Run) {
-        let (Some(me), Some(engine)) = (self.id, self.engine) else { return };
-        let named = Envelope::decode(&run.envelope).map(|envelope| envelope.run);
-        let envelope = match Envelope::open(&run.envelope, &run.signature, &self.controller, self.unix()) {
-            Ok(envelope) => envelope,
-            Err(problem) => {
-                if let Ok(run) = named {
-                    self.refuse(run, Status::Refused, problem);
-                }
-                return;
+    fn accept_dial(&mut self, mut dial: Dial) {
+        if dial.targets.len() > DIAL_TARGETS_MAX {
+            let count = dial.targets.len();
+            let message = format!("an order to dial {count} targets came, the most is {DIAL_TARGETS_MAX}");
+            let targets = concerned(Vec::new(), &Order::Dial(dial));
+            return self.dead_letter(targets, &Problem::new("dial.size", message));
+        }
+        dial.targets.retain(|target| {
+            let range = NodeRange::new(target.node, target.last);
+            // A child is dialled once: the outcome of the first order is on its way.
+            if self.children.get(&target.node).is_some_and(|child| child.range == range) {
+                return false;
             }
-        };
-        let id = envelope.run;
-        if self.running.contains_key(&id) || self.waiting.iter().any(|waiting| waiting.ready.run == id) {
-            return;
-        }
-        if !envelope.targets.iter().any(|range| range.contains(me)) {
-            let problem = Problem::new("envelope.target", "the signed order does not name this target");
-            return self.refuse(id, Status::Refused, problem);
-        }
-        let (params, input) = match run.input {
-            Input::Inline(bytes) => (Hash::of(&bytes), WaitingInput::Inline(bytes.into())),
-            Input::Blob { hash, .. } => (hash, WaitingInput::Blob(hash)),
-        };
-        if params != envelope.params {
-            let problem =
-                Problem::new("envelope.params", "the parameters are not those that the controller signed");
-            return self.refuse(id, Status::Refused, problem);
-        }
-        let Some(artifact) = envelope.artifact(engine).copied() else {
-            return self.say(me, Report::NoArtifact { run: id, engine });
-        };
-        let mut needs = BTreeSet::from([(artifact.hash, BlobKind::Artifact)]);
-        if let WaitingInput::Blob(hash) = &input {
-            needs.insert((*hash, BlobKind::File));
-        }
-        if let Some(problem) = needs.iter().find_map(|(hash, _)| self.unstorable.get(hash)).cloned() {
-            return self.refuse(id, Status::Failed, problem);
-        }
-        if self.waiting.len() >= WAITING_RUNS_MAX {
-            let problem = Problem::new(
-                "run.queue",
-                format!("{WAITING_RUNS_MAX} runs wait already for their modules on this target"),
-            );
-            return self.refuse(id, Status::Failed, problem);
-        }
-        let absent: Vec<(Hash, BlobKind)> =
-            needs.iter().copied().filter(|(hash, kind)| self.store.expected(*hash, *kind).is_none()).collect();
-        for (hash, kind) in absent {
-            self.ask_parent(hash, kind);
-        }
-        let deadline = self.now + FETCH_IDLE_MS;
-        self.waiting.push(WaitingRun { ready: envelope, artifact: artifact.hash, input, needs, deadline });
-        self.start_ready();
-    }
-
-    /// Ends a run before it began.
-    pub(super) fn refuse(&mut self, run: RunId, status: Status, problem: Problem) {
-        self.finish(run, Outcome::without_start(status, Some(problem)));
-    }
-
-    /// Starts the runs whose blobs are all here.
-    pub(super) fn start_ready(&mut self) {
-        let mut at = 0;
-        while let Some(waiting) = self.waiting.get(at) {
-            let code = self.store.get(waiting.artifact, BlobKind::Artifact);
-            let input = match &waiting.input {
-                WaitingInput::Inline(bytes) => Some(bytes.clone()),
-                WaitingInput::Blob(hash) => self.store.get(*hash, BlobKind::File),
-            };
-            let (Some(code), Some(input)) = (code, input) else {
-                at += 1;
-                continue;
-            };
-            let waiting = self.waiting.remove(at);
-            let held: Vec<Hash> = waiting.needs.iter().map(|(hash, _)| *hash).collect();
-            held.iter().for_each(|hash| self.store.pin(*hash));
-            self.running.insert(waiting.ready.run, held);
-            self.events.push_back(Event::Run(Box::new(ReadyRun {
-                envelope: waiting.ready,
-                artifact: waiting.artifact,
-                code,
-                input,
-            })));
-        }
-    }
-
-    pub(super) fn fail_waiting(&mut self, hash: Hash, problem: &Problem) {
-        let failed: Vec<RunId> = self
-            .waiting
-            .iter()
-            .filter(|waiting| waiting.needs.iter().any(|(need, _)| *need == hash))
-            .map(|waiting| waiting.ready.run)
-            .collect();
-        self.waiting.retain(|waiting| !failed.contains(&waiting.ready.run));
-        for run in failed {
-            self.refuse(run, Status::Failed, problem.clone());
-        }
-    }
-
-    pub(super) fn expire_waiting(&mut self) {
-        let now = self.now;
-        let late: Vec<RunId> =
-            self.waiting.iter().filter(|waiting| waiting.deadline <= now).map(|waiting| waiting.ready.run).collect();
-        self.waiting.retain(|waiting| waiting.deadline > now);
-        for run in late {
-            let problem = Problem::new(
-                "fetch.timeout",
-                format!("the module did not arrive: not a byte for {} s", FETCH_IDLE_MS / 1000),
-            );
-            self.refuse(run, Status::Failed, problem);
-        }
-    }
-
-    fn offered(&mut self, hash: Hash, kind: BlobKind, bytes: u64) {
-        match self.store.begin(hash, kind, bytes) {
-            Ok(gone) => {
-                for hash in gone {
-                    self.tell_parent(&Msg::Dropped { hash });
-                }
-                self.unstorable.remove(&hash);
-                self.offer_to_wanting(hash, kind);
+            if let Err(problem) = self.check_range(&range) {
+                self.dead_letter(vec![range], &problem);
+                return false;
             }
-            Err(problem) => {
-                self.tell_parent(&Msg::Dropped { hash });
-                self.fail_waiting(hash, &problem);
-                if self.unstorable.len() < STORE_BLOBS_MAX {
-                    self.unstorable.insert(hash, problem);
-                }
-            }
-        }
-    }
-
-    fn chunk(&mut self, hash: Hash, offset: u64, bytes: &[u8]) {
-        if self.unstorable.contains_key(&hash) {
-            return;
-        }
-        match self.store.append(hash, offset, bytes) {
-            Ok(Progress::More) => {
-                let deadline = self.now + FETCH_IDLE_MS;
-                for waiting in &mut self.waiting {
-                    if waiting.needs.iter().any(|(need, _)| *need == hash) {
-                        waiting.deadline = deadline;
-                    }
-                }
-            }
-            Ok(Progress::Complete) => {
-                self.events.push_back(Event::Blob(hash));
-                self.start_ready();
-            }
-            Err(problem) => {
-                self.tell_parent(&Msg::Dropped { hash });
-                self.fail_waiting(hash, &problem);
-                if self.unstorable.len() < STORE_BLOBS_MAX {
-                    self.unstorable.insert(hash, problem);
-                }
-                self.events.push_back(Event::Blob(hash));
-            }
+            self.expect(target.node, target.last, target.kind);
+            true
+        });
+        if !dial.targets.is_empty() {
+            self.events.push_back(Event::Dial(dial));
         }
     }
 }
 
-/// Which blobs must be on the way before that order makes sense to a child.
-fn blobs_of(order: &Order, kind: StubKind, engine: Option<Engine>) -> Vec<(Hash, BlobKind)> {
+/// The nodes that miss something when an order to `to` is lost: those it would have made, or its addressees.
+fn concerned(to: Vec<NodeRange>, order: &Order) -> Vec<NodeRange> {
+    match order {
+        Order::Dial(dial) => {
+            dial.targets.iter().map(|target| NodeRange::new(target.node, target.last)).collect()
+        }
+        _ => to,
+    }
+}
+
+/// Blobs that an order makes sense with.
+#[derive(Default)]
+struct OrderBlobs {
+    /// What the child, and those behind it, may ask for.
+    named: Vec<(Hash, BlobKind)>,
+    /// What must be on its way before the order.
+    offered: Vec<(Hash, BlobKind)>,
+}
+
+fn blobs_of(order: &Order, child: &Child) -> OrderBlobs {
+    let mut blobs = OrderBlobs::default();
     match order {
         Order::Run(run) => {
-            let Ok(envelope) = Envelope::decode(&run.envelope) else { return Vec::new() };
-            // What lives behind a hop is not known here: it gets every artifact of the run.
-            let fits = |artifact: &crate::envelope::Artifact| {
-                kind == StubKind::Hop || engine.is_none_or(|engine| engine == artifact.engine)
-            };
-            let artifacts = envelope.artifacts.iter().filter(|artifact| fits(artifact));
-            let mut blobs: Vec<_> = artifacts.map(|artifact| (artifact.hash, BlobKind::Artifact)).collect();
-            if let Input::Blob { hash, .. } = run.input {
-                blobs.push((hash, BlobKind::File));
+            let Ok(envelope) = Envelope::decode(&run.envelope) else { return blobs };
+            for artifact in &envelope.artifacts {
+                let blob = (artifact.hash, BlobKind::Artifact);
+                blobs.named.push(blob);
+                // What lives behind a hop is not known here: it gets every artifact of the run.
+                if child.kind == StubKind::Hop || child.engine.is_none_or(|engine| engine == artifact.engine) {
+                    blobs.offered.push(blob);
+                }
             }
-            blobs
+            if let Input::Blob { hash, .. } = run.input {
+                blobs.named.push((hash, BlobKind::File));
+                blobs.offered.push((hash, BlobKind::File));
+            }
         }
-        Order::Dial(dial) => dial.stubs.iter().map(|stub| (stub.hash, BlobKind::Stub)).collect(),
-        _ => Vec::new(),
+        Order::Dial(dial) => {
+            blobs.named = dial.stubs.iter().map(|stub| (stub.hash, BlobKind::Stub)).collect();
+            blobs.offered = blobs.named.clone();
+        }
+        _ => {}
     }
+    blobs
 }
 
-/// The parts of `range` that none of `covered` (sorted by their first node) holds.
-fn uncovered(range: NodeRange, covered: &[NodeRange]) -> Vec<NodeRange> {
-    let mut gaps = Vec::new();
-    let mut from = u64::from(range.first.0);
-    let end = u64::from(range.last.0);
-    for cover in covered {
-        if u64::from(cover.first.0) > from && from <= end {
-            let last = end.min(u64::from(cover.first.0) - 1);
-            gaps.push(NodeRange::new(NodeId(from as u32), NodeId(last as u32)));
+/// The same nodes as sorted ranges with gaps between them. All that follows is linear in their number,
+/// whatever a peer sent.
+pub(super) fn merged(mut ranges: Vec<NodeRange>) -> Vec<NodeRange> {
+    ranges.retain(|range| range.count() > 0);
+    ranges.sort_unstable_by_key(|range| range.first);
+    let mut merged: Vec<NodeRange> = Vec::new();
+    for range in ranges {
+        match merged.last_mut() {
+            Some(before) if range.first.0 <= before.last.0.saturating_add(1) => {
+                before.last = before.last.max(range.last);
+            }
+            _ => merged.push(range),
         }
-        from = from.max(u64::from(cover.last.0) + 1);
     }
-    if from <= end {
-        gaps.push(NodeRange::new(NodeId(from as u32), range.last));
+    merged
+}
+
+/// The parts of merged ranges that lie in `within`.
+pub(super) fn parts(ranges: &[NodeRange], within: &NodeRange) -> Vec<NodeRange> {
+    let from = ranges.partition_point(|range| range.last < within.first);
+    let near = ranges.iter().skip(from).take_while(|range| range.first <= within.last);
+    near.filter_map(|range| range.intersect(within)).collect()
+}
+
+/// The parts of `ranges` that none of `covered` holds; both are merged.
+pub(super) fn uncovered(ranges: &[NodeRange], covered: &[NodeRange]) -> Vec<NodeRange> {
+    let mut gaps = Vec::new();
+    for range in ranges {
+        let mut from = u64::from(range.first.0);
+        for cover in parts(covered, range) {
+            if u64::from(cover.first.0) > from {
+                gaps.push(NodeRange::new(NodeId(from as u32), NodeId(cover.first.0 - 1)));
+            }
+            from = u64::from(cover.last.0) + 1;
+        }
+        if from <= u64::from(range.last.0) {
+            gaps.push(NodeRange::new(NodeId(from as u32), range.last));
+        }
     }
     gaps
 }

@@ -10,31 +10,34 @@
 //! ```
 //!
 //! Memory is bounded per link: reports in the bulk lane stay in a child's window until they have left
-//! towards the parent, blobs are in the store and bounded by its quota, orders for a child that is still
-//! being dialled are counted.
+//! towards the parent, control reports of a child may take only a share of the parent's control queue, blobs
+//! are in the store and bounded by its quota, orders for a child that is still being dialled are counted.
 //!
 //! Order of calls: `handle_*` for what happened, then [`Node::poll_event`] and [`Node::poll_transmit`]
 //! until both are empty; [`Node::handle_timeout`] at or after [`Node::poll_timeout`].
 
 mod blobs;
+mod children;
 mod down;
+mod runs;
 #[cfg(test)]
 mod tests;
 mod up;
 
 use crate::envelope::Envelope;
-use crate::id::{Hash, NodeId, NodeRange, RunId};
+use crate::frame::Lane;
+use crate::id::{Hash, NodeId, RunId};
 use crate::limits::*;
 use crate::link::{Link, LinkEvent, Role};
 use crate::msg::*;
 use crate::run::Problem;
 use crate::store::Store;
-use crate::{VERSION_MAX, VERSION_MIN};
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use children::Child;
+use runs::{Nonce, Running, WaitingRun};
 
 /// One of a node's links.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -47,7 +50,17 @@ pub enum Peer {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Charge {
     child: NodeId,
+    /// Which of the child's links it came by: a later one owes us nothing for it.
+    link: u32,
     bytes: u32,
+}
+
+/// On whose account a message waits in the parent's queues.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Origin {
+    /// Output of an execution here.
+    Own,
+    Child(Charge),
 }
 
 /// What the owner of a node must do, or wants to know.
@@ -57,12 +70,13 @@ pub enum Event {
     Welcomed(Welcome),
     /// Everything for this run is here: execute it, then call [`Node::finish`].
     Run(Box<ReadyRun>),
+    /// Stop this execution, then call [`Node::finish`].
     Cancel(RunId),
     /// Make these our children: [`Node::attach`] or [`Node::detach`] each.
     Dial(Dial),
     /// The controller's answer to our request for a signature.
     Signed { node: NodeId, signature: Result<Vec<u8>, Problem> },
-    /// A blob that someone may wait for is whole.
+    /// A blob that someone may wait for is whole, or is not to be had: the store knows which.
     Blob(Hash),
     /// At the root: what a node says.
     Report { from: NodeId, report: Report, charge: Option<Charge> },
@@ -71,7 +85,7 @@ pub enum Event {
     /// What was assumed of a child did not hold (or its link ended before its hello): close the link and
     /// dial again without assuming anything. Its orders are kept.
     Redial(NodeId, Problem),
-    /// End everything.
+    /// End everything. The parent may still be sent what is queued for it.
     Stop(Option<Problem>),
 }
 
@@ -84,53 +98,25 @@ pub struct ReadyRun {
     pub input: Arc<[u8]>,
 }
 
-struct Child {
-    range: NodeRange,
-    link: Option<Link>,
-    kind: StubKind,
-    /// Known from its hello, or assumed of a stub we chose ourselves.
-    engine: Option<Engine>,
-    have: BTreeSet<Hash>,
-    /// Blobs it needs that are not here yet.
-    wanting: BTreeSet<(Hash, BlobKind)>,
-    transfers: VecDeque<Transfer>,
-    /// Orders from before its hello: not sent yet, or (when `eager`) sent but perhaps never read.
-    held: Vec<(Vec<NodeRange>, Order)>,
-    eager: bool,
-    violations: u32,
-}
-
-struct Transfer {
-    hash: Hash,
-    offset: u64,
-    total: u64,
-}
-
-struct WaitingRun {
-    ready: Envelope,
-    artifact: Hash,
-    input: WaitingInput,
-    needs: BTreeSet<(Hash, BlobKind)>,
-    deadline: u64,
-}
-
-enum WaitingInput {
-    Inline(Arc<[u8]>),
-    Blob(Hash),
-}
-
 pub struct Node {
     id: Option<NodeId>,
+    /// The last of our descendants.
+    last: NodeId,
     engine: Option<Engine>,
     controller: [u8; 32],
-    parent: Option<Link>,
-    /// For each bulk message in the parent's queue: whose window it is in (ours when `None`).
-    origins: VecDeque<Option<Charge>>,
+    parent: Option<Link<Origin>>,
+    /// Own output in the parent's bulk queue, bytes.
     own_queued: usize,
     children: BTreeMap<NodeId, Child>,
+    /// Links to children so far; names each of them.
+    links_made: u32,
     store: Store,
+    /// Blobs we asked our parent for and have no answer yet: one question, whoever waits here.
+    asked: BTreeSet<(Hash, BlobKind)>,
     waiting: Vec<WaitingRun>,
-    running: BTreeMap<RunId, Vec<Hash>>,
+    running: BTreeMap<RunId, Running>,
+    /// The last runs that ended here: what a hop repeats is done once.
+    ended: VecDeque<(RunId, Nonce)>,
     /// Blobs that were offered and could not be kept, and why.
     unstorable: BTreeMap<Hash, Problem>,
     events: VecDeque<Event>,
@@ -142,7 +128,8 @@ pub struct Node {
 impl Node {
     /// The controller.
     pub fn root(now: u64, unix: u64) -> Node {
-        Node::new(Some(NodeId::ROOT), None, None, u64::MAX, now, unix)
+        let last = NodeId(u32::MAX);
+        Node { id: Some(NodeId::ROOT), last, ..Node::new(None, None, u64::MAX, now, unix) }
     }
 
     /// A stub; says hello to its parent at once.
@@ -151,28 +138,24 @@ impl Node {
         let mut link = Link::new(Role::Child, now);
         link.send(&Msg::Hello(Box::new(hello)));
         link.widen(WINDOW_WIDE_BYTES);
-        Node::new(None, Some(engine), Some(link), store_bytes, now, unix)
+        Node::new(Some(engine), Some(link), store_bytes, now, unix)
     }
 
-    fn new(
-        id: Option<NodeId>,
-        engine: Option<Engine>,
-        parent: Option<Link>,
-        store_bytes: u64,
-        now: u64,
-        unix: u64,
-    ) -> Node {
+    fn new(engine: Option<Engine>, parent: Option<Link<Origin>>, store_bytes: u64, now: u64, unix: u64) -> Node {
         Node {
-            id,
+            id: None,
+            last: NodeId::ROOT,
             engine,
             controller: [0; 32],
             parent,
-            origins: VecDeque::new(),
             own_queued: 0,
             children: BTreeMap::new(),
+            links_made: 0,
             store: Store::new(store_bytes),
+            asked: BTreeSet::new(),
             waiting: Vec::new(),
             running: BTreeMap::new(),
+            ended: VecDeque::new(),
             unstorable: BTreeMap::new(),
             events: VecDeque::new(),
             unix_at_zero: unix.saturating_sub(now / 1000),
@@ -189,51 +172,7 @@ impl Node {
     }
 
     fn unix(&self) -> u64 {
-        self.unix_at_zero + self.now / 1000
-    }
-
-    /// A child that is about to be dialled: orders for it are kept from now on.
-    pub fn expect(&mut self, child: NodeId, last: NodeId, kind: StubKind) {
-        self.children.entry(child).or_insert_with(|| Child {
-            range: NodeRange::new(child, last),
-            link: None,
-            kind,
-            engine: None,
-            have: BTreeSet::new(),
-            wanting: BTreeSet::new(),
-            transfers: VecDeque::new(),
-            held: Vec::new(),
-            eager: false,
-            violations: 0,
-        });
-    }
-
-    /// The stub of an expected child runs and its link is open. `assumed`: what we know of it without its
-    /// hello; then what is kept for it may leave at once, else after its hello.
-    pub fn attach(&mut self, child: NodeId, name: String, controller: [u8; 32], assumed: Option<Engine>, now: u64) {
-        self.now = now;
-        let wide = self.is_root();
-        let Some(entry) = self.children.get_mut(&child) else { return };
-        let mut link = Link::new(Role::Parent, now);
-        link.send(&Msg::Welcome(Welcome {
-            version_min: VERSION_MIN,
-            version_max: VERSION_MAX,
-            node: child,
-            last: entry.range.last,
-            name,
-            controller,
-        }));
-        if wide {
-            link.widen(WINDOW_WIDE_BYTES);
-        }
-        entry.link = Some(link);
-        entry.eager = assumed.is_some();
-        entry.engine = assumed;
-        if entry.eager {
-            for (to, order) in core::mem::take(&mut entry.held) {
-                self.send_down(child, to, order);
-            }
-        }
+        self.unix_at_zero.saturating_add(self.now / 1000)
     }
 
     /// The controller's key, as our own parent told us: for our children.
@@ -241,41 +180,9 @@ impl Node {
         self.controller
     }
 
-    /// A child could not be reached (`lost` false), or its link ended.
-    pub fn detach(&mut self, child: NodeId, lost: bool, problem: Problem, now: u64) {
-        self.now = now;
-        if self.children.get(&child).is_some_and(|entry| entry.eager) {
-            return self.redial(child, problem);
-        }
-        let Some(gone) = self.children.remove(&child) else { return };
-        for transfer in gone.transfers {
-            self.store.unpin(transfer.hash);
-        }
-        for origin in self.origins.iter_mut() {
-            if origin.is_some_and(|charge| charge.child == child) {
-                *origin = None;
-            }
-        }
-        self.say(child, Report::Gone { lost, problem });
-    }
-
-    /// Back to a child that is being dialled: what was sent ahead of its hello may be lost.
-    fn redial(&mut self, child: NodeId, problem: Problem) {
-        let Some(entry) = self.children.get_mut(&child) else { return };
-        entry.link = None;
-        entry.eager = false;
-        entry.engine = None;
-        entry.have.clear();
-        entry.wanting.clear();
-        for transfer in core::mem::take(&mut entry.transfers) {
-            self.store.unpin(transfer.hash);
-        }
-        self.events.push_back(Event::Redial(child, problem));
-    }
-
     /// The parent's link ended.
     pub fn parent_closed(&mut self, problem: Problem) {
-        self.events.push_back(Event::Stop(Some(problem)));
+        self.give_up(Peer::Parent, problem);
     }
 
     /// Bytes from a peer.
@@ -290,8 +197,8 @@ impl Node {
     fn take_link_events(&mut self, peer: Peer, events: Vec<LinkEvent>, outcome: Result<(), Problem>) {
         for event in events {
             match peer {
-                Peer::Parent => self.from_parent(event),
-                Peer::Child(child) => self.from_child(child, event),
+                Peer::Parent => self.hear_parent(event),
+                Peer::Child(child) => self.hear_child(child, event),
             }
         }
         if let Err(problem) = outcome {
@@ -299,13 +206,19 @@ impl Node {
         }
     }
 
-    /// Tells the peer why, and ends the link.
+    /// Ends the link. A parent is told why; a child's owner is told to close.
     fn give_up(&mut self, peer: Peer, problem: Problem) {
         match peer {
-            Peer::Parent => self.events.push_back(Event::Stop(Some(problem))),
+            Peer::Parent => {
+                if let Some(link) = self.parent.as_mut() {
+                    link.end(problem.clone());
+                }
+                self.events.push_back(Event::Stop(Some(problem)));
+            }
             Peer::Child(child) => {
-                let lost = self.children.get(&child).and_then(|c| c.link.as_ref()).is_some_and(Link::is_greeted);
-                let redial = self.children.get(&child).is_some_and(|entry| entry.eager);
+                let lost = self.is_joined(child);
+                let Some(entry) = self.children.get(&child) else { return };
+                let redial = entry.is_eager();
                 self.detach(child, lost, problem, self.now);
                 if !redial {
                     self.events.push_back(Event::Close(child));
@@ -314,10 +227,16 @@ impl Node {
         }
     }
 
-    fn link_mut(&mut self, peer: Peer) -> Option<&mut Link> {
+    fn link_mut(&mut self, peer: Peer) -> Option<&mut Link<Origin>> {
         match peer {
             Peer::Parent => self.parent.as_mut(),
             Peer::Child(child) => self.children.get_mut(&child)?.link.as_mut(),
+        }
+    }
+
+    fn tell_parent(&mut self, msg: &Msg) {
+        if let Some(link) = self.parent.as_mut() {
+            link.send(msg);
         }
     }
 
@@ -333,10 +252,14 @@ impl Node {
             Peer::Parent => {
                 let Some(link) = self.parent.as_mut() else { return false };
                 let any = link.poll_transmit(now, out, &mut sent);
-                for bytes in sent {
-                    match self.origins.pop_front().flatten() {
-                        Some(charge) => self.release(charge),
-                        None => self.own_queued = self.own_queued.saturating_sub(bytes as usize),
+                for message in sent {
+                    match message.tag {
+                        Some(Origin::Own) => {
+                            self.own_queued = self.own_queued.saturating_sub(message.bytes as usize);
+                        }
+                        Some(Origin::Child(charge)) if message.lane == Lane::Bulk => self.release(charge),
+                        Some(Origin::Child(charge)) => self.control_left(charge),
+                        None => {}
                     }
                 }
                 any
@@ -345,7 +268,7 @@ impl Node {
                 let Some(child) = self.children.get_mut(&child) else { return false };
                 let Some(link) = child.link.as_mut() else { return false };
                 if !link.wants_transmit() {
-                    blobs::fill(link, &mut child.transfers, &mut self.store);
+                    blobs::fill(link, &mut child.transfers, &mut self.store, now);
                 }
                 link.poll_transmit(now, out, &mut sent)
             }
@@ -367,7 +290,7 @@ impl Node {
     pub fn poll_timeout(&self) -> Option<u64> {
         let links = self.parent.iter().chain(self.children.values().filter_map(|child| child.link.as_ref()));
         let runs = self.waiting.iter().map(|run| run.deadline);
-        links.map(Link::poll_timeout).chain(runs).min()
+        links.filter_map(Link::poll_timeout).chain(runs).min()
     }
 
     pub fn handle_timeout(&mut self, now: u64) {
@@ -383,23 +306,6 @@ impl Node {
         self.expire_waiting();
     }
 
-    /// Gives back the window that a report was held in.
-    pub fn release(&mut self, charge: Charge) {
-        if let Some(link) = self.link_mut(Peer::Child(charge.child)) {
-            link.consumed(charge.bytes);
-        }
-    }
-
-    /// Whether that child has said hello and is still here.
-    pub fn is_joined(&self, child: NodeId) -> bool {
-        self.children.get(&child).and_then(|entry| entry.link.as_ref()).is_some_and(Link::is_greeted)
-    }
-
-    /// The children, with their ranges; for whoever shows the tree.
-    pub fn children(&self) -> impl Iterator<Item = (NodeId, NodeRange)> + '_ {
-        self.children.iter().map(|(id, child)| (*id, child.range))
-    }
-
     pub fn store(&mut self) -> &mut Store {
         &mut self.store
     }
@@ -407,5 +313,11 @@ impl Node {
     /// Bulk bytes that this node holds for others and itself, besides blobs.
     pub fn bulk_held(&self) -> usize {
         self.parent.as_ref().map_or(0, Link::bulk_queued)
+    }
+
+    /// Memory of the control messages that wait to leave, on all links.
+    pub fn control_held(&self) -> usize {
+        let links = self.parent.iter().chain(self.children.values().filter_map(|child| child.link.as_ref()));
+        links.map(Link::control_queued).sum()
     }
 }

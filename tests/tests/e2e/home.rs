@@ -1,0 +1,157 @@
+//! What waft leaves on a target, and what of the user's keys gets there: nothing.
+
+use crate::via::behind_a_bastion;
+use crate::LIMIT;
+use std::fs;
+use std::time::Duration;
+use waft_tests::lab::Lab;
+use waft_tests::process::{descendants, wait_until};
+use waft_tests::sshd::HostSpec;
+use waft_tests::proxy::Settings;
+use waft_tests::snapshot::Snapshot;
+use waft_tests::user::User;
+use waft_tests::waft::Waft;
+use waft_tests::watch::Watch;
+use waft_tests::{Result, need_root};
+
+#[test]
+fn memfd_mode_changes_no_file_and_none_comes_and_goes() -> Result<()> {
+    need_root!("an account of its own, whose files nobody else touches");
+    let user = User::with_shell("/bin/bash").create()?;
+    let lab = Lab::builder().host(HostSpec::new("h1").login(&user)).start()?;
+    // A first login, so that what sshd and PAM make once is there already.
+    assert!(lab.ssh(&["h1", "true"])?.status.success());
+    let roots = [user.home.as_path(), "/dev/shm".as_ref(), "/var/tmp".as_ref()];
+    let before = Snapshot::take(&roots, &[])?;
+    let watch = Watch::start(&roots, &[])?;
+    let output = Waft::new("ping")?.lab(&lab).args(["-t", "h1", "--format", "json"]).limit(LIMIT).run()?;
+    assert!(output.expect_code(0)?.stdout().contains("\"memfd\""));
+    Waft::new("run")?
+        .lab(&lab)
+        .args(["facts", "--allow", "facts", "-t", "h1"])
+        .limit(LIMIT)
+        .run()?
+        .expect_code(0)?;
+    lab.wait_idle()?;
+    let seen = watch.finish()?;
+    assert!(seen.came_and_went().is_empty(), "{:?}", seen.events);
+    let after = Snapshot::take(&roots, &[])?;
+    let changed = before.diff(&after).to_string();
+    assert!(changed.is_empty(), "{changed}");
+    Ok(())
+}
+
+/// Everything readable of a process: memory, environment, open files.
+fn holds(pid: u32, needle: &[u8]) -> bool {
+    let proc = std::path::PathBuf::from(format!("/proc/{pid}"));
+    let in_bytes = |bytes: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    if fs::read(proc.join("environ")).is_ok_and(|environ| in_bytes(&environ)) {
+        return true;
+    }
+    let links = fs::read_dir(proc.join("fd")).into_iter().flatten().flatten();
+    if links.filter_map(|link| fs::read_link(link.path()).ok()).any(|to| in_bytes(to.as_os_str().as_encoded_bytes())) {
+        return true;
+    }
+    let Ok(maps) = fs::read_to_string(proc.join("maps")) else { return false };
+    let Ok(memory) = fs::File::open(proc.join("mem")) else { return false };
+    use std::os::unix::fs::FileExt;
+    for map in maps.lines() {
+        let mut words = map.split_whitespace();
+        let (Some(range), Some(mode)) = (words.next(), words.next()) else { continue };
+        let Some((from, to)) = range.split_once('-') else { continue };
+        let (Ok(from), Ok(to)) = (u64::from_str_radix(from, 16), u64::from_str_radix(to, 16)) else { continue };
+        if !mode.starts_with('r') || to - from > 1 << 30 {
+            continue;
+        }
+        let mut bytes = vec![0; (to - from) as usize];
+        if memory.read_exact_at(&mut bytes, from).is_ok() && in_bytes(&bytes) {
+            return true;
+        }
+    }
+    false
+}
+
+/// 32 secret bytes of an unencrypted ed25519 key in OpenSSH's format.
+fn secret_of(key: &std::path::Path) -> Vec<u8> {
+    let text = fs::read_to_string(key).expect("the lab's key");
+    let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
+    let bytes = decode_base64(&body);
+    // The private part ends with: string(64 bytes: seed and public key), string(comment), padding.
+    let marker = [0, 0, 0, 64];
+    let at = bytes.windows(4).rposition(|window| window == marker).expect("an ed25519 key");
+    bytes[at + 4..at + 36].to_vec()
+}
+
+fn decode_base64(text: &str) -> Vec<u8> {
+    let value = |c: u8| match c {
+        b'A'..=b'Z' => u32::from(c - b'A'),
+        b'a'..=b'z' => u32::from(c - b'a') + 26,
+        b'0'..=b'9' => u32::from(c - b'0') + 52,
+        b'+' => 62,
+        _ => 63,
+    };
+    let digits: Vec<u32> = text.bytes().filter(|c| *c != b'=').map(value).collect();
+    let mut bytes = Vec::new();
+    for group in digits.chunks(4) {
+        let joined = group.iter().fold(0, |sum, digit| (sum << 6) | digit) << (6 * (4 - group.len()));
+        bytes.extend_from_slice(&joined.to_be_bytes()[1..group.len()]);
+    }
+    bytes
+}
+
+#[test]
+fn keys_stay_home() -> Result<()> {
+    need_root!("reading the memory of a relay");
+    let lab = Lab::builder()
+        .host(HostSpec::new("bas").proxied(Settings { record: true, ..Settings::round_trip(Duration::from_millis(2)) }))
+        .host(HostSpec::new("t1").via("bas"))
+        .start()?;
+    let secret = secret_of(&lab.key.path);
+    // The canary proves that the search finds what is there: it goes to the target as an argument.
+    let canary = format!("canary-{}", std::process::id());
+    let waft = Waft::new("exec")?
+        .lab(&lab)
+        .args(["-t", "t1", "--timeout", "60s", "--", "/bin/sh", "-c", &format!(": {canary}; sleep 30")])
+        .limit(LIMIT)
+        .spawn()?;
+    let stubs = wait_until("the task runs behind the relay", LIMIT, || {
+        let below = descendants(&[lab.host("t1").pid()]);
+        let runs = below.iter().any(|process| process.command.contains(&canary));
+        let stubs: Vec<u32> = lab.host("bas").sessions().iter().map(|process| process.id.pid).collect();
+        (runs && stubs.iter().any(|pid| holds(*pid, canary.as_bytes()))).then_some(stubs)
+    })?;
+    for pid in &stubs {
+        assert!(!holds(*pid, &secret), "the secret key is in process {pid} of the relay");
+        assert!(!holds(*pid, b"SSH_AUTH_SOCK"), "an agent's socket is known to process {pid} of the relay");
+    }
+    waft.interrupt();
+    waft.finish()?;
+    let recorded = lab.host("bas").proxy.as_ref().map(|proxy| proxy.recordings()).unwrap_or_default();
+    assert!(!recorded.is_empty());
+    for link in &recorded {
+        for bytes in [&link.up, &link.down] {
+            assert!(!bytes.windows(secret.len()).any(|window| window == secret), "the secret key crossed the link");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_unknown_host_key_behind_a_hop_is_refused_and_names_the_tunnel() -> Result<()> {
+    let lab = behind_a_bastion(1)?;
+    let known = fs::read_to_string(&lab.known_hosts).expect("known_hosts");
+    let t1 = lab.host("t1").known_hosts_line();
+    let without: String = known.lines().filter(|line| line.trim() != t1.trim()).map(|line| format!("{line}\n")).collect();
+    assert!(without.len() < known.len(), "t1 was in known_hosts");
+    fs::write(&lab.known_hosts, without).expect("written");
+    let output = Waft::new("exec")?
+        .lab(&lab)
+        .args(["-t", "t1", "--format", "jsonl", "--", "/bin/true"])
+        .limit(LIMIT)
+        .run()?
+        .expect_code(4)?;
+    let error = &output.result_of("t1")?["error"];
+    assert_eq!(error["code"], "ssh.host_key", "{error}");
+    assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("tunnel")), "{error}");
+    Ok(())
+}

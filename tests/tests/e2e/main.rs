@@ -1,0 +1,12 @@
+//! `waft` against real sshd, as a user runs it.
+
+mod counters;
+mod direct;
+mod faults;
+mod home;
+mod via;
+
+use std::time::Duration;
+
+/// More than anything here takes; a test that reaches it is stuck, and the harness says in what.
+const LIMIT: Duration = Duration::from_secs(120);
