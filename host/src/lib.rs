@@ -1,1 +1,27 @@
+//! The controller of waft: from a command line to results, over a tree of stubs.
+//!
+//! ```text
+//! argv, files -> cli -> inventory + select -> tree -> controller -> hop, links ==SSH==> stubs
+//!                                               ^          |
+//!     terminal, JSONL, JSON <- report <- events <- run <---+   compile: module -> artifact, cached
+//! ```
+//!
+//! The library emits events; only [`report`] shows them, and only [`cli`] knows clap and prints.
 
+pub mod census;
+pub mod cli;
+pub mod compile;
+pub mod controller;
+pub mod demo;
+pub mod event;
+pub mod files;
+pub mod inventory;
+pub mod memory;
+pub mod params;
+pub mod report;
+pub mod run;
+pub mod select;
+pub mod ssh;
+pub mod ssh_config;
+pub mod stubs;
+pub mod tree;

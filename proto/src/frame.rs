@@ -2,6 +2,9 @@
 //!
 //! Two lanes: control goes before bulk, and only bulk costs credit.
 
+#[cfg(test)]
+mod tests;
+
 use crate::limits::{BODY_BYTES_MAX, FRAME_HEADER_BYTES};
 use alloc::vec::Vec;
 

@@ -194,7 +194,7 @@ fn unknown(text: &str, kind: &str) -> Problem {
         format!("the grant {} begins with {}, which is no kind of grant", quoted(text), quoted(kind));
     let problem = Problem::new("grant.unknown", message);
     match nearest(kind, KINDS) {
-        Some(known) if known == "facts" => problem.hint("did you mean `facts`?"),
+        Some("facts") => problem.hint("did you mean `facts`?"),
         Some(known) => problem.hint(format!("did you mean `{known}:`? {}", example(known).1)),
         None if text.starts_with('/') => {
             problem.hint(format!("for a directory write `fs:{}`", printable(text)))

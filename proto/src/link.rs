@@ -20,8 +20,8 @@ use crate::{VERSION_MAX, VERSION_MIN};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
-pub use queue::Sent;
 use queue::Queue;
+pub use queue::Sent;
 
 /// Which end of the link we are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -44,7 +44,10 @@ pub enum LinkEvent {
     Welcome(Welcome),
     /// Any other message, and what it cost of the credit we gave (0 in the control lane). The owner
     /// gives that back with [`Link::consumed`] when the bytes are used up.
-    Message { msg: Msg, bulk_bytes: u32 },
+    Message {
+        msg: Msg,
+        bulk_bytes: u32,
+    },
     /// The peer says that the link ends. Nothing comes after it.
     Bye(Problem),
     /// The peer fell silent (true) or is back (false).
@@ -350,7 +353,8 @@ impl<T: Copy> Link<T> {
             return Err(Problem::new("link.silent", format!("nothing was heard for {} s", quiet / 1000)));
         }
         if self.silent {
-            self.answered = if self.heard > self.interval_began { self.answered.saturating_add(1) } else { 0 };
+            self.answered =
+                if self.heard > self.interval_began { self.answered.saturating_add(1) } else { 0 };
             if self.answered >= KEEPALIVE_ONLINE {
                 self.silent = false;
                 events.push(LinkEvent::Silent(false));

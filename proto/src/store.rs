@@ -24,7 +24,10 @@ struct Blob {
 
 enum Content {
     /// The hasher is 2 KB large, and most blobs are whole.
-    Partial { bytes: Vec<u8>, hasher: Box<blake3::Hasher> },
+    Partial {
+        bytes: Vec<u8>,
+        hasher: Box<blake3::Hasher>,
+    },
     Whole(Arc<[u8]>),
 }
 
@@ -98,7 +101,8 @@ impl Store {
                 blob.kinds.add(kind);
                 blob.used = used;
                 if let Content::Partial { .. } = blob.content {
-                    self.reserved = self.reserved.saturating_sub(blob.total).saturating_add(bytes.len() as u64);
+                    self.reserved =
+                        self.reserved.saturating_sub(blob.total).saturating_add(bytes.len() as u64);
                     blob.total = bytes.len() as u64;
                     blob.content = Content::Whole(bytes);
                 }
@@ -154,7 +158,9 @@ impl Store {
             let message = if full {
                 format!("no room for the {kind}: {STORE_BLOBS_MAX} blobs are in use in the store")
             } else {
-                format!("no room for the {kind} of {total} bytes: {free} of the store's {quota} bytes could be freed, and one blob has at most {BLOB_BYTES_MAX}")
+                format!(
+                    "no room for the {kind} of {total} bytes: {free} of the store's {quota} bytes could be freed, and one blob has at most {BLOB_BYTES_MAX}"
+                )
             };
             return Err(Problem::new("blob.quota", message)
                 .hint("use fewer or smaller modules at once; the store holds them in the target's memory"));

@@ -80,5 +80,7 @@ fn no_limit_is_left_out() {
 fn the_page_knows_the_preamble_and_the_version() {
     let preamble = String::from_utf8_lossy(waft_proto::msg::PREAMBLE).replace('\n', "\\n");
     assert!(PAGE.contains(&format!("{} bytes: `{preamble}`", waft_proto::msg::PREAMBLE.len())));
-    assert!(PAGE.starts_with(&format!("# The protocol between waft nodes, version {}", waft_proto::VERSION_MAX)));
+    assert!(
+        PAGE.starts_with(&format!("# The protocol between waft nodes, version {}", waft_proto::VERSION_MAX))
+    );
 }

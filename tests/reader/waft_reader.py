@@ -2,6 +2,7 @@
 """A second reader of waft's protocol, made from docs/protocol.md alone.
 
     waft_reader.py --golden FILE    decode every message of a golden file, compare, encode again, compare
+    waft_reader.py --decode HEX     print one message as JSON
     waft_reader.py --stub           be a stub on stdin and stdout (runs nothing: it says what it was given)
 
 It checks blake3 hashes. It does not check ed25519 signatures, and says so: it is a test, not a stub to use.
@@ -193,6 +194,7 @@ order = choice(
     ("Dial", dial),
     ("Signed", record(node=node, signature=choice(("Ok", octets), ("Err", problem)))),
     "Stop",
+    ("Ping", record(nonce=u32)),
 )
 sign_request = record(
     node=node, host_key=octets, session_id=octets, host_signature=octets, user=text, public_key=octets,
@@ -214,6 +216,7 @@ report = choice(
     ("NoArtifact", record(run=run_id, engine=engine)),
     ("DeadLetter", record(to=many(node_range), problem=problem)),
     ("Violation", record(count=u32, problem=problem)),
+    ("Pong", record(nonce=u32)),
 )
 message = choice(
     ("Hello", hello),
@@ -450,6 +453,8 @@ class Stub:
         name, order = next(iter(value["order"].items()))
         if name == "Run":
             self.accept(order)
+        elif name == "Ping":
+            self.say("Pong", order)
         elif name == "Cancel":
             for waiting in [run for run in self.waiting if run["run"] == order["run"]]:
                 self.waiting.remove(waiting)
@@ -510,6 +515,9 @@ class Stub:
 def main(arguments):
     if len(arguments) == 2 and arguments[0] == "--golden":
         return check_golden(arguments[1])
+    if len(arguments) == 2 and arguments[0] == "--decode":
+        print(json.dumps(decode(message, bytes.fromhex(arguments[1])), ensure_ascii=False))
+        return 0
     if arguments == ["--stub"]:
         try:
             Stub(sys.stdin.buffer, sys.stdout.buffer).run()

@@ -60,7 +60,10 @@ impl Node {
             link.send(&Msg::Missing { hash });
         }
         let (kind, hash) = (kind.word(), hash.short());
-        Err(Problem::new("blob.refused", format!("{child} asked for {kind} {hash}, which no order to it named")))
+        Err(Problem::new(
+            "blob.refused",
+            format!("{child} asked for {kind} {hash}, which no order to it named"),
+        ))
     }
 
     /// A child has a blob no longer, or could not keep it: stop sending it.

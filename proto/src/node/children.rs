@@ -108,8 +108,7 @@ impl Node {
         if range.count() == 0 || range.first <= me || range.last > self.last {
             return refused("which are not below it");
         }
-        let overlaps =
-            |other: &Child| other.range != *range && other.range.intersect(range).is_some();
+        let overlaps = |other: &Child| other.range != *range && other.range.intersect(range).is_some();
         if self.children.values().any(overlaps) {
             return refused("which are another child's");
         }
@@ -118,7 +117,14 @@ impl Node {
 
     /// The link of an expected child is open. `assumed`: what we know of it without its hello; then what is
     /// kept for it may leave at once, else after its hello.
-    pub fn attach(&mut self, child: NodeId, name: String, controller: [u8; 32], assumed: Option<Engine>, now: u64) {
+    pub fn attach(
+        &mut self,
+        child: NodeId,
+        name: String,
+        controller: [u8; 32],
+        assumed: Option<Engine>,
+        now: u64,
+    ) {
         self.now = now;
         let wide = self.is_root();
         self.clear_link(child);

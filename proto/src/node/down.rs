@@ -25,7 +25,8 @@ impl Node {
         match event {
             LinkEvent::Welcome(welcome) => {
                 if welcome.node == NodeId::ROOT || welcome.last < welcome.node {
-                    let problem = Problem::new("link.protocol", "the parent gave this node an impossible number");
+                    let problem =
+                        Problem::new("link.protocol", "the parent gave this node an impossible number");
                     return self.give_up(Peer::Parent, problem);
                 }
                 self.id = Some(welcome.node);
@@ -42,7 +43,10 @@ impl Node {
                 match msg {
                     Msg::Down { to, order } if to.len() <= RANGES_MAX => self.route_down(to, order),
                     Msg::Down { to, .. } => {
-                        let message = format!("the parent sent an order to {} ranges, the most is {RANGES_MAX}", to.len());
+                        let message = format!(
+                            "the parent sent an order to {} ranges, the most is {RANGES_MAX}",
+                            to.len()
+                        );
                         self.give_up(Peer::Parent, Problem::new("link.protocol", message));
                     }
                     Msg::Offer { hash, kind, bytes } => self.offered(hash, kind, bytes),
@@ -98,7 +102,9 @@ impl Node {
         let Some(entry) = self.children.get_mut(&child) else { return };
         if !entry.is_ready() || entry.is_eager() {
             if entry.held.len() >= HELD_ORDERS_MAX {
-                let message = format!("{HELD_ORDERS_MAX} orders wait already for {child}, which is still being connected");
+                let message = format!(
+                    "{HELD_ORDERS_MAX} orders wait already for {child}, which is still being connected"
+                );
                 return self.dead_letter(concerned(to, order), &Problem::new("route.full", message));
             }
             entry.held.push((to.clone(), order.clone()));
@@ -128,7 +134,8 @@ impl Node {
             self.transmit_order(child, rest, order);
         } else {
             let bytes = too_long.0;
-            let message = format!("an order for {child} takes {bytes} bytes, at most {BODY_BYTES_MAX} fit a frame");
+            let message =
+                format!("an order for {child} takes {bytes} bytes, at most {BODY_BYTES_MAX} fit a frame");
             self.dead_letter(concerned(to, order), &Problem::new("route.size", message));
         }
     }
@@ -210,7 +217,8 @@ fn blobs_of(order: &Order, child: &Child) -> OrderBlobs {
                 let blob = (artifact.hash, BlobKind::Artifact);
                 blobs.named.push(blob);
                 // What lives behind a hop is not known here: it gets every artifact of the run.
-                if child.kind == StubKind::Hop || child.engine.is_none_or(|engine| engine == artifact.engine) {
+                if child.kind == StubKind::Hop || child.engine.is_none_or(|engine| engine == artifact.engine)
+                {
                     blobs.offered.push(blob);
                 }
             }

@@ -141,7 +141,13 @@ impl Node {
         Node::new(Some(engine), Some(link), store_bytes, now, unix)
     }
 
-    fn new(engine: Option<Engine>, parent: Option<Link<Origin>>, store_bytes: u64, now: u64, unix: u64) -> Node {
+    fn new(
+        engine: Option<Engine>,
+        parent: Option<Link<Origin>>,
+        store_bytes: u64,
+        now: u64,
+        unix: u64,
+    ) -> Node {
         Node {
             id: None,
             last: NodeId::ROOT,

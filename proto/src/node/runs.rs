@@ -163,7 +163,9 @@ impl Node {
     }
 
     pub(super) fn fail_waiting(&mut self, hash: Hash, problem: &Problem) {
-        self.end_waiting(Status::Failed, problem, |waiting| waiting.needs.iter().any(|(need, _)| *need == hash));
+        self.end_waiting(Status::Failed, problem, |waiting| {
+            waiting.needs.iter().any(|(need, _)| *need == hash)
+        });
     }
 
     pub(super) fn expire_waiting(&mut self) {

@@ -52,7 +52,8 @@ impl Node {
             Ok(bytes) if origin == Some(Origin::Own) => self.own_queued += bytes as usize,
             Ok(_) => {}
             Err(too_long) => {
-                let message = format!("a report of {} bytes about {from} was too long to be sent", too_long.0);
+                let message =
+                    format!("a report of {} bytes about {from} was too long to be sent", too_long.0);
                 let problem = Problem::new("report.size", message);
                 link.send(&Msg::Up { from, report: Report::Violation { count: 1, problem } });
             }
@@ -153,7 +154,8 @@ impl Node {
             Some(charge) => (Lane::Bulk, charge),
             None => {
                 let Some(charge) = self.control_charge(child, msg.encode().len()) else {
-                    let message = format!("{child} sent control messages faster than they could be passed on");
+                    let message =
+                        format!("{child} sent control messages faster than they could be passed on");
                     return self.give_up(Peer::Child(child), Problem::new("link.flood", message));
                 };
                 (Lane::Control, charge)

@@ -22,7 +22,8 @@ fn bytes_of(sample: &Sample) -> Vec<u8> {
         }
         Sample::Frame(lane, messages) => {
             let mut out = Vec::new();
-            encode(*lane, &messages.iter().flat_map(Msg::encode).collect::<Vec<u8>>(), &mut out).expect("a frame");
+            encode(*lane, &messages.iter().flat_map(Msg::encode).collect::<Vec<u8>>(), &mut out)
+                .expect("a frame");
             out
         }
     }

@@ -29,7 +29,11 @@ fn problem(hint: Option<&str>) -> Problem {
 }
 
 fn ranges() -> Vec<NodeRange> {
-    vec![NodeRange::one(NodeId(1)), NodeRange::new(NodeId(127), NodeId(128)), NodeRange::one(NodeId(u32::MAX))]
+    vec![
+        NodeRange::one(NodeId(1)),
+        NodeRange::new(NodeId(127), NodeId(128)),
+        NodeRange::one(NodeId(u32::MAX)),
+    ]
 }
 
 fn hello(kind: StubKind, engine: Engine, policy: Policy) -> Box<Hello> {
@@ -162,6 +166,7 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
     add("order signed", order(Order::Signed { node: NodeId(3), signature: Ok(vec![1; 64]) }));
     add("order signed refused", order(Order::Signed { node: NodeId(3), signature: Err(problem(None)) }));
     add("order stop", order(Order::Stop));
+    add("order ping", order(Order::Ping { nonce: 7 }));
 
     add("report joined", report(Report::Joined(hello(StubKind::Leaf, FAST, Policy::None))));
     add("report gone lost", report(Report::Gone { lost: true, problem: problem(Some("")) }));
@@ -174,7 +179,10 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
     }
     for stream in [Stream::Stdout, Stream::Stderr, Stream::Log] {
         let bytes = b"hello\n\xff".to_vec();
-        add(&format!("report output {}", stream.word()), report(Report::Output { run: run(), stream, bytes }));
+        add(
+            &format!("report output {}", stream.word()),
+            report(Report::Output { run: run(), stream, bytes }),
+        );
     }
     for status in Status::ALL {
         let outcome = Box::new(outcome(status));
@@ -183,6 +191,7 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
     add("report no artifact", report(Report::NoArtifact { run: run(), engine: SMALL }));
     add("report dead letter", report(Report::DeadLetter { to: ranges(), problem: problem(None) }));
     add("report violation", report(Report::Violation { count: 1 << 31, problem: problem(None) }));
+    add("report pong", report(Report::Pong { nonce: u32::MAX }));
 
     let envelope = Envelope {
         run: run(),
@@ -201,7 +210,10 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
         nonce: [1, 2, 3, 4, 5, 6, 7, 8],
     };
     list.push(("envelope".into(), Sample::Envelope(envelope)));
-    list.push(("frame control".into(), Sample::Frame(Lane::Control, vec![Msg::Ping, Msg::Credit(1), Msg::Pong])));
+    list.push((
+        "frame control".into(),
+        Sample::Frame(Lane::Control, vec![Msg::Ping, Msg::Credit(1), Msg::Pong]),
+    ));
     let output = Report::Output { run: run(), stream: Stream::Log, bytes: vec![b'x'; 300] };
     list.push(("frame bulk".into(), Sample::Frame(Lane::Bulk, vec![report(output)])));
     list
@@ -230,6 +242,7 @@ pub(crate) fn kind_of(msg: &Msg) -> &'static str {
             Order::Signed { signature: Ok(_), .. } => "Signed",
             Order::Signed { signature: Err(_), .. } => "Signed refused",
             Order::Stop => "Stop",
+            Order::Ping { .. } => "Order ping",
         },
         Msg::Up { report, .. } => match report {
             Report::Joined(_) => "Joined",
@@ -243,12 +256,41 @@ pub(crate) fn kind_of(msg: &Msg) -> &'static str {
             Report::NoArtifact { .. } => "NoArtifact",
             Report::DeadLetter { .. } => "DeadLetter",
             Report::Violation { .. } => "Violation",
+            Report::Pong { .. } => "Report pong",
         },
     }
 }
 
-pub(crate) const KINDS: [&str; 29] = [
-    "Hello", "Welcome", "Ping", "Pong", "Credit", "Bye", "Offer", "Want", "Missing", "Dropped", "Chunk",
-    "Run inline", "Run blob", "Cancel", "Dial", "Signed", "Signed refused", "Stop", "Joined", "Gone", "Silent",
-    "Learned", "Sign", "State", "Output", "Result", "NoArtifact", "DeadLetter", "Violation",
+pub(crate) const KINDS: [&str; 31] = [
+    "Hello",
+    "Welcome",
+    "Ping",
+    "Pong",
+    "Credit",
+    "Bye",
+    "Offer",
+    "Want",
+    "Missing",
+    "Dropped",
+    "Chunk",
+    "Run inline",
+    "Run blob",
+    "Cancel",
+    "Dial",
+    "Signed",
+    "Signed refused",
+    "Stop",
+    "Joined",
+    "Gone",
+    "Silent",
+    "Learned",
+    "Sign",
+    "State",
+    "Output",
+    "Result",
+    "NoArtifact",
+    "DeadLetter",
+    "Violation",
+    "Order ping",
+    "Report pong",
 ];

@@ -37,7 +37,8 @@ fn whatever_breaks_every_target_ends_once() {
             assert!(gone.insert(node), "seed {seed}: {node} was reported gone twice");
             let above = world.ranges.iter().filter(|(id, range)| **id != node && range.contains(node));
             let told: Vec<_> = above.map(|(id, _)| *id).filter(|id| *id != NodeId::ROOT).collect();
-            let earlier = world.gone().iter().take_while(|(id, _)| *id != node).any(|(id, _)| told.contains(id));
+            let earlier =
+                world.gone().iter().take_while(|(id, _)| *id != node).any(|(id, _)| told.contains(id));
             assert!(!earlier, "seed {seed}: {node} was reported after a node above it was gone");
             let known = cut.contains(&node) || world.unreachable.contains(&node);
             assert!(known, "seed {seed}: {node} was neither cut nor unreachable");
@@ -48,7 +49,12 @@ fn whatever_breaks_every_target_ends_once() {
             let ends = results.get(&node).map_or(0, Vec::len);
             assert!(ends <= 1, "seed {seed}: {node} has {ends} results");
             assert!(ends == 1 || lost, "seed {seed}: {node} ended in no way");
-            assert_eq!(world.is_alive(node), !lost, "seed {seed}: {node} lives and is lost");
+            let linked = world.has_link(node);
+            assert_eq!(
+                (world.is_alive(node), linked),
+                (!lost, !lost),
+                "seed {seed}: {node} lives and is lost"
+            );
         }
         world.order(vec![all], Order::Stop);
         world.run_until(500_000);

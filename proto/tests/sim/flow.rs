@@ -1,6 +1,7 @@
 //! What crosses which link how often, and how much of it a hop holds.
 
 use crate::world::*;
+use std::collections::BTreeSet;
 use waft_proto::id::{Hash, NodeId, NodeRange};
 use waft_proto::limits::*;
 use waft_proto::msg::*;
@@ -40,9 +41,17 @@ fn fan_out_once(seed: u64, fan_out: &[u32], module_bytes: usize) {
     all_ok(&world, 2);
     for child in world.parents.keys() {
         let seen = world.seen(*child);
-        assert_eq!(seen.chunk_bytes.get(&hash).copied(), Some(module_bytes as u64), "module on the link of {child}");
+        assert_eq!(
+            seen.chunk_bytes.get(&hash).copied(),
+            Some(module_bytes as u64),
+            "module on the link of {child}"
+        );
         assert_eq!(seen.offers, 1, "offers on the link of {child}");
         assert_eq!(seen.runs, 2, "orders on the link of {child}");
+        let below = world.ranges[child];
+        let hops = world.parents.values().filter(|parent| below.contains(**parent)).collect::<BTreeSet<_>>();
+        let most = hops.iter().map(|hop| world.children_of(**hop).len().div_ceil(32)).sum::<usize>();
+        assert_eq!(seen.dials, most, "orders to dial on the link of {child}");
     }
     assert!(world.gone().is_empty());
 }
@@ -67,10 +76,6 @@ fn a_thousand_nodes() {
 
 #[test]
 fn an_empty_input_and_an_empty_module_need_no_bytes() {
-    fan_out_once_empty();
-}
-
-fn fan_out_once_empty() {
     let mut world = dialled(7, &[1, 2]);
     let nodes = world.all().count() as usize;
     let all = world.all();
@@ -158,7 +163,10 @@ fn output_through_a_slow_link_waits_at_its_source() {
     }
     for leaf in leaves {
         let most = world.bulk_held_max[&leaf];
-        assert!(most <= OWN_OUTPUT_QUEUE_BYTES_MAX + FRAME_BYTES_MAX, "{leaf} queued {most} bytes of its own");
+        assert!(
+            most <= OWN_OUTPUT_QUEUE_BYTES_MAX + FRAME_BYTES_MAX,
+            "{leaf} queued {most} bytes of its own"
+        );
     }
 }
 
@@ -230,9 +238,14 @@ fn a_small_store_forgets_and_asks_again() {
     }
     let end = world.now + 120_000;
     world.run_until(end);
-    let failed: Vec<Status> = (21..=24).flat_map(|number| world.results(number).into_values().flatten()).collect();
+    let failed: Vec<Status> =
+        (21..=24).flat_map(|number| world.results(number).into_values().flatten()).collect();
     let running: usize = (1..=3).map(|node| world.started(NodeId(node))).sum::<usize>() - 36;
-    assert_eq!(failed.len() + running, 12, "each of 4 runs on 3 nodes ended or runs: {failed:?}, {running} run");
+    assert_eq!(
+        failed.len() + running,
+        12,
+        "each of 4 runs on 3 nodes ended or runs: {failed:?}, {running} run"
+    );
     assert!(failed.iter().all(|status| *status == Status::Failed) && failed.len() >= 6);
 }
 

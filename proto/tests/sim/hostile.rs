@@ -122,9 +122,9 @@ fn a_blob_is_had_only_by_those_whose_orders_name_it() {
     let end = world.now + 500;
     world.run_until(end);
     assert_eq!(world.seen(NodeId(1)).offers + world.seen(LEAF).offers, 0);
-    let told = world.reports.iter().filter(|(_, report)| {
-        matches!(report, Report::Violation { problem, .. } if problem.code == "blob.refused")
-    });
+    let told = world.reports.iter().filter(
+        |(_, report)| matches!(report, Report::Violation { problem, .. } if problem.code == "blob.refused"),
+    );
     assert_eq!(told.count(), 2);
 }
 
@@ -170,7 +170,8 @@ fn a_flood_of_control_messages_ends_the_flooder_and_nobody_else() {
     world.run_until(end);
     assert!(world.is_alive(NodeId(1)) && world.is_alive(SISTER));
     assert_eq!(world.gone(), [(LEAF, true)]);
-    let heard = world.reports.iter().any(|(from, report)| *from == SISTER && matches!(report, Report::State { .. }));
+    let heard =
+        world.reports.iter().any(|(from, report)| *from == SISTER && matches!(report, Report::State { .. }));
     assert!(heard, "its sister was heard");
 }
 
@@ -199,7 +200,8 @@ fn a_long_goodbye_does_not_hide_a_loss() {
 fn nothing_counts_after_a_goodbye() {
     let mut world = small(7);
     let mut bytes = frame(Lane::Control, &Msg::Bye(Problem::new("a", "b")));
-    bytes.extend(frame(Lane::Control, &up(LEAF, Report::State { run: run_id(1), state: TargetState::Ready })));
+    bytes
+        .extend(frame(Lane::Control, &up(LEAF, Report::State { run: run_id(1), state: TargetState::Ready })));
     world.inject(NodeId(1), Peer::Child(LEAF), &bytes);
     let end = world.now + 100;
     world.run_until(end);

@@ -3,75 +3,21 @@
 //!
 //! Time is in milliseconds; nothing here waits.
 
+mod parts;
+
+pub(crate) use parts::*;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use waft_proto::envelope::{Artifact, Envelope};
-use waft_proto::frame::Decoder;
 use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::msg::*;
 use waft_proto::node::{Event, Node, Peer};
-use waft_proto::run::{Problem, Status};
+use waft_proto::run::Status;
 
 pub(crate) const UNIX: u64 = 1_800_000_000;
 pub(crate) const ENGINE: Engine = Engine { arch: Arch::X86_64, profile: Profile::Fast };
-/// What a socket holds before its writer must wait, bytes.
-pub(crate) const SOCKET_BYTES: usize = 128 * 1024;
 /// More steps than any scenario needs: a world that never comes to rest is a bug.
 const STEPS_MAX: u64 = 20_000_000;
-
-/// Xorshift: enough chance for a simulation, and the same on every machine.
-pub(crate) struct Chance(u64);
-
-impl Chance {
-    pub(crate) fn new(seed: u64) -> Chance {
-        Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 11) % limit.max(1)
-    }
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(crate) enum Way {
-    Down,
-    Up,
-}
-
-/// One direction of a link.
-#[derive(Default)]
-struct Pipe {
-    flying: VecDeque<(u64, Vec<u8>)>,
-    bytes_flying: usize,
-    free_at: u64,
-    tap: Decoder,
-}
-
-/// What a tap saw go down one link.
-#[derive(Default, Clone, Debug)]
-pub(crate) struct Seen {
-    pub(crate) chunk_bytes: BTreeMap<Hash, u64>,
-    pub(crate) offers: usize,
-    pub(crate) runs: usize,
-    pub(crate) dials: usize,
-    pub(crate) pings: usize,
-    pub(crate) bytes: BTreeMap<Way, u64>,
-}
-
-struct SimLink {
-    down: Pipe,
-    up: Pipe,
-    seen: Seen,
-    latency_ms: u64,
-    /// Bytes per millisecond; 0 is without limit.
-    speed: u64,
-    /// Nothing moves, and nobody is told.
-    frozen: bool,
-    serial: u64,
-}
 
 struct Job {
     run: RunId,
@@ -127,32 +73,6 @@ pub(crate) struct World {
     pub(crate) output_bytes: u64,
     pub(crate) bulk_held_max: BTreeMap<NodeId, usize>,
     pub(crate) key: ed25519_dalek::SigningKey,
-}
-
-pub(crate) fn hello(kind: StubKind, name: &str) -> Hello {
-    Hello {
-        version_min: waft_proto::VERSION_MIN,
-        version_max: waft_proto::VERSION_MAX,
-        kind,
-        engine: ENGINE,
-        release: "0.1.0".into(),
-        hostname: name.into(),
-        kernel: "Linux 6.1".into(),
-        user: "op".into(),
-        uid: 1000,
-        pid: 7,
-        delivery: "memfd".into(),
-        policy: Policy::None,
-        walls: vec!["seccomp".into()],
-    }
-}
-
-pub(crate) fn run_id(number: u8) -> RunId {
-    RunId([number; 16])
-}
-
-fn problem(code: &str) -> Problem {
-    Problem::new(code, "the simulation said so")
 }
 
 impl World {
@@ -227,6 +147,10 @@ impl World {
         self.nodes.contains_key(&id)
     }
 
+    pub(crate) fn has_link(&self, child: NodeId) -> bool {
+        self.links.contains_key(&child)
+    }
+
     pub(crate) fn seen(&self, child: NodeId) -> &Seen {
         &self.links[&child].seen
     }
@@ -250,8 +174,7 @@ impl World {
             for (way, receiver) in [(Way::Down, child), (Way::Up, parent)] {
                 let link = self.links.get_mut(&child).expect("a link");
                 let serial = link.serial;
-                let pipe = if way == Way::Down { &link.down } else { &link.up };
-                for _ in 0..pipe.flying.len() {
+                for _ in 0..link.pipe(way).flying() {
                     self.at(self.now, Due::Arrive(child, way, serial));
                 }
                 self.settle(receiver);
@@ -377,12 +300,11 @@ impl World {
     }
 
     fn arrive(&mut self, child: NodeId, way: Way, serial: u64) {
-        let Some(link) = self.links.get_mut(&child).filter(|link| link.serial == serial && !link.frozen) else {
+        let Some(link) = self.links.get_mut(&child).filter(|link| link.serial == serial && !link.frozen)
+        else {
             return;
         };
-        let pipe = if way == Way::Down { &mut link.down } else { &mut link.up };
-        let Some((_, bytes)) = pipe.flying.pop_front() else { return };
-        pipe.bytes_flying -= bytes.len();
+        let Some(bytes) = link.pipe(way).land() else { return };
         let parent = self.parents[&child];
         let (sender, receiver, peer) = match way {
             Way::Down => (parent, child, Peer::Parent),
@@ -418,15 +340,7 @@ impl World {
         let name = format!("host{}", child.0);
         let stub = Node::stub(hello(self.kind(child), &name), self.store_bytes, now, UNIX);
         self.sequence += 1;
-        let link = SimLink {
-            down: Pipe::default(),
-            up: Pipe::default(),
-            seen: Seen::default(),
-            latency_ms: self.latency_ms,
-            speed: 0,
-            frozen: false,
-            serial: self.sequence,
-        };
+        let link = SimLink::new(self.latency_ms, self.sequence);
         self.add(child, stub);
         self.links.insert(child, link);
         let assumed = self.eager.then_some(ENGINE);
@@ -547,31 +461,24 @@ impl World {
                 Peer::Parent => (id, Way::Up),
                 Peer::Child(child) => (child, Way::Down),
             };
-            loop {
-                let Some(link) = self.links.get_mut(&child) else { break };
-                let pipe = if way == Way::Down { &mut link.down } else { &mut link.up };
-                if pipe.bytes_flying >= SOCKET_BYTES {
-                    break;
-                }
-                let Some(entry) = self.nodes.get_mut(&id) else { return };
+            while let Some(link) = self.links.get_mut(&child)
+                && link.pipe(way).has_room()
+                && let Some(entry) = self.nodes.get_mut(&id)
+            {
                 let mut out = Vec::new();
                 if !entry.node.poll_transmit(peer, self.now, &mut out) {
                     break;
                 }
-                tap(&mut link.seen, pipe, way, &out);
-                let begins = pipe.free_at.max(self.now);
-                pipe.free_at = begins + (out.len() as u64).checked_div(link.speed).unwrap_or(0);
-                let arrives = pipe.free_at + link.latency_ms;
-                pipe.bytes_flying += out.len();
-                pipe.flying.push_back((arrives, out));
+                let arrives = link.carry(way, out, self.now);
                 let serial = link.serial;
                 self.at(arrives, Due::Arrive(child, way, serial));
             }
         }
         // A frame that left may have made room for more output.
-        let more = self.nodes.get(&id).is_some_and(|entry| {
-            entry.jobs.iter().any(|job| job.left > 0) && entry.node.has_output_room()
-        });
+        let more = self
+            .nodes
+            .get(&id)
+            .is_some_and(|entry| entry.jobs.iter().any(|job| job.left > 0) && entry.node.has_output_room());
         if more {
             self.at(self.now, Due::Timer(id));
             self.work(id);
@@ -609,43 +516,4 @@ impl World {
         self.node(to).handle_bytes(peer, bytes, now);
         self.settle(to);
     }
-}
-
-fn tap(seen: &mut Seen, pipe: &mut Pipe, way: Way, mut bytes: &[u8]) {
-    *seen.bytes.entry(way).or_default() += bytes.len() as u64;
-    while let Some(frame) = pipe.tap.next(&mut bytes).expect("frames of our own") {
-        for (msg, _) in Msg::decode_all(&frame.body).expect("messages of our own") {
-            match msg {
-                Msg::Chunk { hash, bytes, .. } => {
-                    *seen.chunk_bytes.entry(hash).or_default() += bytes.len() as u64;
-                }
-                Msg::Offer { .. } => seen.offers += 1,
-                Msg::Ping => seen.pings += 1,
-                Msg::Down { order: Order::Run(_), .. } => seen.runs += 1,
-                Msg::Down { order: Order::Dial(_), .. } => seen.dials += 1,
-                _ => {}
-            }
-        }
-    }
-}
-
-pub(crate) fn outcome(status: Status) -> Outcome {
-    Outcome {
-        status,
-        exit_code: (status == Status::Ok).then_some(0),
-        signal: None,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        stdout_truncated: false,
-        stderr_truncated: false,
-        ms: 1,
-        walls: Vec::new(),
-        problem: None,
-    }
-}
-
-/// A module of that many bytes, different for each seed.
-pub(crate) fn module(seed: u64, bytes: usize) -> Vec<u8> {
-    let mut chance = Chance::new(seed);
-    (0..bytes).map(|_| chance.below(256) as u8).collect()
 }

@@ -1,0 +1,49 @@
+# The commands people type. Each works from a clean clone; what a machine lacks is named by `make setup`.
+
+HOSTS ?= 8
+RTT ?= 60ms
+PREFIX ?= $(HOME)/.local
+NEXTEST = cargo nextest run --workspace --locked --profile ci
+
+.PHONY: help build demo test bench bench-check lint install setup clean
+
+help:
+	@echo 'make demo         build, then show $(HOSTS) hosts behind a bastion $(RTT) away  (HOSTS=, RTT=)'
+	@echo 'make test         all tests'
+	@echo 'make bench        measure, and write the figures to docs/benchmarks.md'
+	@echo 'make bench-check  measure, and fail when a figure is worse than its bound'
+	@echo 'make lint         formatting, clippy, rustdoc, dependencies'
+	@echo 'make install      waft into $(PREFIX)/bin  (PREFIX=)'
+	@echo 'make setup        install what this machine lacks for demo and test'
+	@echo 'make clean        remove all that was built'
+
+build:
+	@scripts/setup.sh check
+	cargo build --locked --release
+
+demo: build
+	target/release/waft demo --hosts $(HOSTS) --rtt $(RTT)
+
+# The end-to-end tests drive the program. It is built in the tests' own profile: wasmtime and Cranelift are compiled once.
+test:
+	@scripts/setup.sh check
+	cargo build --locked --workspace
+	@WAFT_BIN="$(CURDIR)/target/debug/waft" $(NEXTEST)
+
+bench: build
+	cargo run --locked --release -p waft-benches
+
+bench-check: build
+	cargo run --locked --release -p waft-benches -- --check
+
+lint:
+	scripts/lint.sh
+
+install: build
+	install -D -m 755 target/release/waft "$(DESTDIR)$(PREFIX)/bin/waft"
+
+setup:
+	scripts/setup.sh test
+
+clean:
+	rm -rf target sdk/target tasks/target proto/fuzz/target

@@ -1,0 +1,57 @@
+//! `embedded.rs`: two tables over `include_bytes!`, so that rustc never parses the bytes.
+
+use crate::stubs::Stub;
+use crate::tasks::Task;
+use crate::{Failure, failed};
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+pub(crate) fn write(out: &Path, stubs: &[Stub], tasks: &[Task]) -> Result<(), Failure> {
+    let mut text = String::from(
+        "/// A stub as it is sent.\n\
+         pub struct EmbeddedStub {\n    \
+             /// As `uname -m` prints it.\n    pub arch: &'static str,\n    \
+             /// `leaf` or `hop`.\n    pub kind: &'static str,\n    \
+             pub gz: &'static [u8],\n    \
+             /// Bytes after gunzip.\n    pub raw_len: u64,\n    \
+             /// blake3 of `gz`.\n    pub hash: [u8; 32],\n}\n\n\
+         pub static STUBS: &[EmbeddedStub] = &[\n",
+    );
+    for stub in stubs {
+        text += &stub_entry(out, stub)?;
+    }
+    text +=
+        "];\n\n/// Name and module of each task that is built in.\npub static TASKS: &[(&str, &[u8])] = &[\n";
+    for task in tasks {
+        // `{:?}` of a path is a Rust string literal.
+        let _ = writeln!(text, "    ({:?}, include_bytes!({:?})),", task.name, task.file);
+    }
+    text += "];\n";
+    let file = out.join("embedded.rs");
+    fs::write(&file, text).map_err(|e| failed("write", &file, &e))
+}
+
+fn stub_entry(out: &Path, stub: &Stub) -> Result<String, Failure> {
+    let raw = fs::read(&stub.file).map_err(|e| failed("read", &stub.file, &e))?;
+    let gz = gzip(&raw).map_err(|e| failed("compress", &stub.file, &e))?;
+    let file = out.join(format!("{}-{}.gz", stub.kind, stub.arch));
+    fs::write(&file, &gz).map_err(|e| failed("write", &file, &e))?;
+    Ok(format!(
+        "    EmbeddedStub {{ arch: {:?}, kind: {:?}, gz: include_bytes!({file:?}), raw_len: {}, hash: {:?} }},\n",
+        stub.arch,
+        stub.kind,
+        raw.len(),
+        blake3::hash(&gz).as_bytes(),
+    ))
+}
+
+/// gzip, because every target can undo it; no name and no time in its header, so that equal stubs are equal blobs.
+fn gzip(raw: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(raw)?;
+    encoder.finish()
+}

@@ -1,0 +1,144 @@
+//! The command line: words to values, values to library calls, ends to exit codes.
+//!
+//! Exit codes: 0 done; 1 our own fault; 2 bad usage or input, before anything was sent; 3 failed or timed
+//! out; 4 unreachable or lost; 5 refused; 130 cancelled. The worst of several is taken.
+
+mod args;
+mod demo;
+mod inventory;
+mod ping;
+mod print;
+mod run;
+mod stub;
+mod targets;
+mod tree;
+
+use args::{Cli, Command};
+use clap::{CommandFactory, Parser};
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use waft_proto::run::Problem;
+
+/// Exit code for bad usage or input.
+const BAD_INPUT: u8 = 2;
+
+/// How a command ended without a result of its own to show.
+pub(crate) enum Failure {
+    /// Nothing was sent: exit code 2.
+    Input(Vec<Problem>),
+    /// Our own fault: exit code 1.
+    Own(Problem),
+}
+
+impl From<Vec<Problem>> for Failure {
+    fn from(problems: Vec<Problem>) -> Failure {
+        Failure::Input(problems)
+    }
+}
+
+impl From<Problem> for Failure {
+    fn from(problem: Problem) -> Failure {
+        Failure::Input(vec![problem])
+    }
+}
+
+pub(crate) type Done = Result<u8, Failure>;
+
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Compile { args } => return crate::compile::child_main(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "waft", &mut std::io::stdout());
+            Ok(0)
+        }
+        command => dispatch(command),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            let (problems, code) = match failure {
+                Failure::Input(problems) => (problems, BAD_INPUT),
+                Failure::Own(problem) => (vec![problem], 1),
+            };
+            for problem in &problems {
+                print::error(problem);
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Done {
+    let verbose = match &command {
+        Command::Run(run) => run.output.verbose,
+        Command::Exec(exec) => exec.output.verbose,
+        Command::Ping(ping) => ping.output.verbose,
+        _ => 0,
+    };
+    log_to_stderr(verbose);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Own(Problem::new("runtime", format!("cannot start: {error}"))))?;
+    let code = runtime.block_on(async {
+        match command {
+            Command::Run(run) => run::run(run).await,
+            Command::Exec(exec) => run::exec(exec).await,
+            Command::Ping(ping) => ping::ping(ping).await,
+            Command::Tree(tree) => tree::tree(tree).await,
+            Command::Inventory(inventory) => inventory::inventory(inventory).await,
+            Command::Stub(stub) => stub::stub(stub).await,
+            Command::Demo(demo) => demo::demo(demo).await,
+            Command::Completions { .. } | Command::Compile { .. } => Ok(0),
+        }
+    });
+    // A task that still blocks (a name that is being looked up) must not keep the user waiting.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    code
+}
+
+/// Warnings always, more with `-v`: plain lines on stderr.
+fn log_to_stderr(verbose: u8) {
+    let level = match verbose {
+        0 => tracing::Level::WARN,
+        1 => tracing::Level::INFO,
+        2 => tracing::Level::DEBUG,
+        _ => tracing::Level::TRACE,
+    };
+    let filter = tracing_subscriber::filter::Targets::new()
+        .with_target("waft", level)
+        .with_target("waft_hop", level)
+        .with_target("waft_proto", level)
+        .with_default(if verbose >= 3 { level } else { tracing::Level::ERROR });
+    use tracing_subscriber::Layer;
+    use tracing_subscriber::layer::SubscriberExt;
+    use tracing_subscriber::util::SubscriberInitExt;
+    let lines = tracing_subscriber::fmt::layer()
+        .without_time()
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
+        .with_writer(std::io::stderr);
+    // Only fails when a subscriber is set already, which then serves as well.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+}
+
+/// Resolves when the operator presses Ctrl-C or the process is told to end.
+pub(crate) async fn interrupt() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = int.recv() => {}
+        _ = term.recv() => {}
+    }
+    // A second one does not wait for anybody.
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+        }
+        std::process::exit(130);
+    });
+}

@@ -1,0 +1,50 @@
+//! From `-t`, `-i`, `--via` and the ssh options to the shape of a tree and what it takes to connect it.
+
+use super::args::Targets;
+use crate::controller::Setup;
+use crate::inventory::{Host, Inventory};
+use crate::memory::Memory;
+use crate::select::{self, Context, Machine, Selected};
+use crate::ssh::resolver::SshResolver;
+use crate::stubs::Shelf;
+use crate::tree::{self, Shape, Target};
+use crate::files;
+use std::sync::Arc;
+use waft_proto::run::Problem;
+
+/// A tree that can be connected.
+pub(super) struct Selection {
+    pub(super) shape: Arc<Shape>,
+    pub(super) setup: Setup,
+}
+
+/// A selected target with what the inventory says of it besides how to reach it.
+pub(super) struct Resolved {
+    pub(super) target: Target,
+    pub(super) host: Option<Host>,
+}
+
+pub(super) fn resolve(args: &Targets) -> Result<Vec<Resolved>, Vec<Problem>> {
+    let home = std::env::home_dir();
+    let inventory = match &args.inventory {
+        Some(file) => Some(Inventory::load(&file.to_string_lossy(), home.as_deref())?),
+        None => None,
+    };
+    let context = Context { inventory: inventory.as_ref(), lists: &select::read_list };
+    let selected = select::select(&args.target, context)?;
+    let targets = select::targets::targets(&selected, inventory.as_ref(), &args.via)?;
+    let host = |selected: &Selected| match &selected.machine {
+        Machine::Inventory(name) => inventory.as_ref()?.hosts.get(name).cloned(),
+        Machine::Address(_) | Machine::Local => None,
+    };
+    Ok(targets.into_iter().zip(&selected).map(|(target, selected)| Resolved { target, host: host(selected) }).collect())
+}
+
+pub(super) fn select(args: &Targets) -> Result<Selection, Vec<Problem>> {
+    let targets: Vec<Target> = resolve(args)?.into_iter().map(|resolved| resolved.target).collect();
+    let shape = Arc::new(tree::shape(&targets)?);
+    let shelf = Arc::new(Shelf::load().map_err(|problem| vec![problem])?);
+    let resolver = SshResolver::new(args.ssh_config.clone(), args.known_hosts.clone(), args.identity.clone());
+    let memory = files::state_dir().map_or_else(Memory::none, |dir| Memory::load(dir.join("hosts")));
+    Ok(Selection { shape, setup: Setup { resolver: Arc::new(resolver), shelf, memory } })
+}

@@ -1,0 +1,237 @@
+//! From a module to an artifact: looked at here, compiled in a child process with limits, cached on disk.
+//!
+//! A compiler is a large program that is fed by strangers. It runs as a process of its own (`waft __compile`)
+//! with bounded memory, CPU and wall time and an empty environment; what it writes is used by hash only.
+//!
+//! The cache is a directory of files named after module and engine. Each begins with the hash of the rest, so
+//! that a damaged one is noticed and made again. Losing it costs time only.
+
+use crate::files;
+use rustix::process::{Resource, Rlimit, setrlimit};
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{ExitCode, Stdio};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use waft_engine::imports;
+use waft_proto::id::Hash;
+use waft_proto::limits::BLOB_BYTES_MAX;
+use waft_proto::msg::{Arch, Engine, Profile};
+use waft_proto::run::Problem;
+use wasmparser::{Parser, Payload, TypeRef, Validator};
+
+/// Address space of the compiler, bytes. Go's runtime, the largest common module, takes about 1 GiB.
+const MEMORY_BYTES_MAX: u64 = 6 << 30;
+/// CPU time of the compiler, seconds; python.wasm takes 9.
+const CPU_SECONDS_MAX: u64 = 300;
+/// Wall time of the compiler.
+const WALL_TIME_MAX: Duration = Duration::from_secs(300);
+/// A module, bytes.
+pub const MODULE_BYTES_MAX: usize = 256 << 20;
+/// What the child says when something is wrong, bytes of it that are shown.
+const WORDS_BYTES_MAX: usize = 2000;
+/// The first bytes of a file in the cache.
+const CACHE_MAGIC: &[u8; 8] = b"waftart1";
+
+/// Where artifacts are kept, and which program compiles.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    dir: Option<PathBuf>,
+    compiler: Option<PathBuf>,
+}
+
+impl Cache {
+    /// `None`: nothing is kept.
+    pub fn new(dir: Option<PathBuf>) -> Cache {
+        Cache { dir, compiler: None }
+    }
+
+    /// Another program than this one as `PROGRAM __compile`.
+    pub fn compiler(self, program: PathBuf) -> Cache {
+        Cache { compiler: Some(program), ..self }
+    }
+
+    fn file(&self, module: Hash, engine: Engine) -> Option<PathBuf> {
+        let key = waft_engine::artifact_key(engine).ok()?;
+        Some(self.dir.as_ref()?.join(format!("{module}-{key}")))
+    }
+
+    fn load(&self, module: Hash, engine: Engine) -> Option<Vec<u8>> {
+        let bytes = std::fs::read(self.file(module, engine)?).ok()?;
+        let rest = bytes.strip_prefix(CACHE_MAGIC)?;
+        let (hash, artifact) = rest.split_first_chunk::<32>()?;
+        (Hash::of(artifact).0 == *hash).then(|| artifact.to_vec())
+    }
+
+    fn keep(&self, module: Hash, engine: Engine, artifact: &[u8]) {
+        let Some(file) = self.file(module, engine) else { return };
+        let mut bytes = CACHE_MAGIC.to_vec();
+        bytes.extend_from_slice(&Hash::of(artifact).0);
+        bytes.extend_from_slice(artifact);
+        if let Err(error) = files::write_private(&file, &bytes) {
+            tracing::warn!("the artifact could not be kept in {}: {error}", file.display());
+        }
+    }
+}
+
+/// What is wrong with a module, before any host is dialled. `name` is the task's, for the sentences.
+pub fn check_imports(name: &str, wasm: &[u8]) -> Result<(), Vec<Problem>> {
+    check_header(name, wasm).map_err(|problem| vec![problem])?;
+    let broken = |error: wasmparser::BinaryReaderError| {
+        vec![
+            Problem::new(
+                "task.invalid",
+                format!("{name} is no valid module: at byte {}: {}", error.offset(), error.message()),
+            )
+            .hint("the file may be truncated, or use a WebAssembly proposal that waft does not enable"),
+        ]
+    };
+    let mut unknown = BTreeSet::new();
+    for payload in Parser::new(0).parse_all(wasm) {
+        if let Payload::ImportSection(section) = payload.map_err(broken)? {
+            for import in section.into_imports() {
+                let import = import.map_err(broken)?;
+                let known = matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_))
+                    && imports::functions(import.module).contains(&import.name);
+                if !known {
+                    unknown.insert(format!("{}.{}", import.module, import.name));
+                }
+            }
+        }
+    }
+    Validator::new_with_features(waft_engine::parser_features()).validate_all(wasm).map_err(broken)?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(unknown
+        .into_iter()
+        .map(|import| {
+            Problem::new("task.import", format!("{name} imports {import}, which no host of waft offers"))
+                .hint("tasks are WASI 0.1 commands (wasm32-wasip1) that may also import waft_v1: exec, facts, take")
+        })
+        .collect())
+}
+
+fn check_header(name: &str, wasm: &[u8]) -> Result<(), Problem> {
+    if wasm.len() > MODULE_BYTES_MAX {
+        return Err(Problem::new(
+            "task.size",
+            format!("{name} has {} bytes; a module has at most {MODULE_BYTES_MAX}", wasm.len()),
+        ));
+    }
+    if !wasm.starts_with(b"\0asm") {
+        return Err(Problem::new("task.not_wasm", format!("{name} is no WebAssembly: it does not begin with \\0asm"))
+            .hint("give the compiled .wasm file; text (.wat) and sources are never compiled by waft"));
+    }
+    if Parser::is_component(wasm) {
+        return Err(Problem::new(
+            "task.component",
+            format!("{name} is a component (WASI 0.2); this release runs core modules (WASI 0.1)"),
+        )
+        .hint("build it for wasm32-wasip1"));
+    }
+    if !Parser::is_core_wasm(wasm) {
+        return Err(Problem::new(
+            "task.version",
+            format!("{name} is WebAssembly of another version than 1, or it ends after its first bytes"),
+        ));
+    }
+    Ok(())
+}
+
+/// The artifact of a module for one engine: from the cache, or compiled now.
+pub async fn artifact(
+    cache: &Cache,
+    name: &str,
+    wasm: &[u8],
+    arch: Arch,
+    profile: Profile,
+) -> Result<Vec<u8>, Problem> {
+    check_header(name, wasm)?;
+    let engine = Engine { arch, profile };
+    let module = Hash::of(wasm);
+    if let Some(artifact) = cache.load(module, engine) {
+        return Ok(artifact);
+    }
+    let artifact = tokio::time::timeout(WALL_TIME_MAX, compile(cache, name, wasm, engine)).await.unwrap_or_else(|_| {
+        Err(Problem::new("compile.timeout", format!("{name} was not compiled within {} s", WALL_TIME_MAX.as_secs())))
+    })?;
+    cache.keep(module, engine, &artifact);
+    Ok(artifact)
+}
+
+async fn compile(cache: &Cache, name: &str, wasm: &[u8], engine: Engine) -> Result<Vec<u8>, Problem> {
+    let failed = |why: &dyn std::fmt::Display| Problem::new("compile.start", format!("the compiler could not be run: {why}"));
+    let program = match &cache.compiler {
+        Some(program) => program.clone(),
+        None => std::env::current_exe().map_err(|error| failed(&error))?,
+    };
+    let mut child = Command::new(program)
+        .args(["__compile", engine.arch.word(), profile_word(engine.profile)])
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| failed(&error))?;
+    let Some(mut stdin) = child.stdin.take() else { return Err(failed(&"it has no stdin")) };
+    let feed = async move {
+        // A compiler that gave up early has said why.
+        let _ = stdin.write_all(wasm).await;
+    };
+    let ((), output) = tokio::join!(feed, child.wait_with_output());
+    let output = output.map_err(|error| failed(&error))?;
+    if output.status.success() && output.stdout.len() as u64 <= BLOB_BYTES_MAX {
+        return Ok(output.stdout);
+    }
+    let words = output.stderr.get(..output.stderr.len().min(WORDS_BYTES_MAX)).unwrap_or_default();
+    let words = waft_hop::stream::printable(words);
+    let how = waft_hop::process::how(output.status);
+    let why = if words.is_empty() { how } else { words };
+    Err(Problem::new("compile.failed", format!("{name} could not be compiled: {why}"))
+        .hint(format!("the compiler may use {} GiB of addresses and {CPU_SECONDS_MAX} s of CPU", MEMORY_BYTES_MAX >> 30)))
+}
+
+fn profile_word(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Fast => "fast",
+        Profile::Small => "small",
+    }
+}
+
+/// `waft __compile ARCH PROFILE`: a module on stdin, the artifact on stdout, under limits.
+pub fn child_main(args: &[String]) -> ExitCode {
+    match child(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            // The parent reads it; there is nobody else.
+            let _ = writeln!(std::io::stderr(), "{why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn child(args: &[String]) -> Result<(), String> {
+    let [arch, profile] = args else { return Err("usage: __compile ARCH PROFILE".to_owned()) };
+    let arch = Arch::parse(arch).ok_or("an unknown architecture")?;
+    let profile = [Profile::Fast, Profile::Small]
+        .into_iter()
+        .find(|known| profile_word(*known) == profile)
+        .ok_or("an unknown profile")?;
+    let limit = |resource, value| {
+        setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
+            .map_err(|error| format!("a limit could not be set: {error}"))
+    };
+    limit(Resource::As, MEMORY_BYTES_MAX)?;
+    limit(Resource::Cpu, CPU_SECONDS_MAX)?;
+    limit(Resource::Core, 0)?;
+    limit(Resource::Fsize, 0)?;
+    let mut wasm = Vec::new();
+    let read = std::io::stdin().lock().take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm);
+    read.map_err(|error| format!("the module could not be read: {error}"))?;
+    let artifact = waft_engine::compile(Engine { arch, profile }, &wasm).map_err(|error| format!("{error:#}"))?;
+    std::io::stdout().lock().write_all(&artifact).map_err(|error| format!("the artifact could not be written: {error}"))
+}

@@ -1,0 +1,594 @@
+//! The root of a tree at work: dials its own children, orders hops to dial theirs, signs for them, keeps
+//! the books of who is up. What runs on the tree is the business of [`crate::run`].
+//!
+//! ```text
+//!  shape -> resolve (ssh -G) -> dial own children ----+
+//!                            -> Dial orders for hops --+--> driver (node) --> Seen: up, gone, reports
+//!                            <- requests to sign ------+
+//! ```
+
+use crate::memory::Memory;
+use crate::ssh::keys::{Places, Ring, Rings};
+use crate::ssh::known_hosts;
+use crate::ssh::login::Direct;
+use crate::ssh::settings::Settings;
+use crate::ssh::signer::{Order as SignOrder, Orders};
+use crate::stubs::Shelf;
+use crate::tree::{Endpoint, Shape, ShapeNode, Transport};
+use ed25519_dalek::SigningKey;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use waft_hop::dial::{self, Dialled};
+use waft_hop::driver::{Driver, unix_now};
+use waft_hop::process;
+use waft_hop::ssh::{self, Address, Gate, Session};
+use waft_hop::stream::Pending;
+use waft_proto::id::{NodeId, NodeRange};
+use waft_proto::limits::{DIAL_TARGETS_MAX, SHUTDOWN_MS};
+use waft_proto::msg::{Arch, Delivery, Dial, DialTarget, Hello, Order, Report, StubBlob, StubKind};
+use waft_proto::node::{Charge, Event, Node, Peer};
+use waft_proto::run::Problem;
+
+/// Logins that one relay may have under way by our order: a signature must be asked for within a minute.
+const ORDERS_PER_RELAY_MAX: usize = 2 * DIAL_TARGETS_MAX;
+/// Results of dials and resolutions that wait for the loop.
+const DONE: usize = 64;
+
+/// Resolves an endpoint to its settings; the command line and the tests have different ones.
+pub trait Resolver: Send + Sync {
+    fn resolve<'a>(&'a self, endpoint: &'a Endpoint) -> Pending<'a, Result<Settings, Problem>>;
+}
+
+/// What the owner of a controller learns.
+#[derive(Debug)]
+pub enum Seen {
+    /// A node said hello.
+    Up(NodeId, Box<Hello>),
+    /// A node, and everything behind it, is out of reach (or, `lost`, no longer there).
+    Gone { node: NodeId, lost: bool, problem: Problem },
+    /// A peer fell silent, or is back.
+    Silent(NodeId, bool),
+    /// Something about a run. Give the charge back with [`Controller::release`] when it was dealt with.
+    Report { node: NodeId, report: Report, charge: Option<Charge> },
+    /// Orders did not reach these.
+    Undelivered { to: Vec<NodeRange>, problem: Problem },
+    /// For the log: refused, but nothing failed by it.
+    Warning(Problem),
+}
+
+enum Done {
+    Resolved(NodeId, Result<Settings, Problem>),
+    Dialled(NodeId, Result<Box<Dialled>, Problem>),
+    Ring(NodeId, Arc<Ring>, Settings),
+    Signed { relay: NodeId, node: NodeId, signature: Result<Vec<u8>, Problem> },
+}
+
+pub struct Controller {
+    shape: Arc<Shape>,
+    driver: Driver,
+    key: SigningKey,
+    resolver: Arc<dyn Resolver>,
+    shelf: Arc<Shelf>,
+    memory: Memory,
+    rings: Arc<Rings>,
+    gate: Arc<Gate>,
+    terminal: Arc<tokio::sync::Mutex<()>>,
+    orders: Orders,
+    /// For each relay: what it is still to dial, and how many of its dials are under way.
+    queued: BTreeMap<NodeId, (VecDeque<DialPart>, usize)>,
+    signing: HashMap<NodeId, Arc<Ring>>,
+    settings: HashMap<NodeId, Settings>,
+    up: BTreeMap<NodeId, Hello>,
+    gone: BTreeMap<NodeId, ()>,
+    tasks: JoinSet<()>,
+    done: mpsc::Receiver<Done>,
+    to_done: mpsc::Sender<Done>,
+    seen: VecDeque<Seen>,
+    warned_shared: bool,
+}
+
+struct DialPart {
+    target: DialTarget,
+    identities: Vec<Vec<u8>>,
+    connect_ms: u32,
+}
+
+/// What a controller is made of.
+pub struct Setup {
+    pub resolver: Arc<dyn Resolver>,
+    pub shelf: Arc<Shelf>,
+    pub memory: Memory,
+}
+
+impl Controller {
+    /// Begins to connect everything in the shape.
+    pub fn start(shape: Arc<Shape>, setup: Setup) -> Result<Controller, Problem> {
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| {
+            Problem::new("random", format!("this system gives no random numbers: {error}"))
+        })?;
+        let (to_done, done) = mpsc::channel(DONE);
+        let mut controller = Controller {
+            driver: Driver::new(Node::root(0, unix_now())),
+            key: SigningKey::from_bytes(&seed),
+            resolver: setup.resolver,
+            shelf: setup.shelf,
+            memory: setup.memory,
+            rings: Arc::default(),
+            gate: Arc::default(),
+            terminal: Arc::default(),
+            orders: Orders::default(),
+            queued: BTreeMap::new(),
+            signing: HashMap::new(),
+            settings: HashMap::new(),
+            up: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            done,
+            to_done,
+            seen: VecDeque::new(),
+            warned_shared: false,
+            shape: shape.clone(),
+        };
+        for (bytes, kind) in controller.shelf.blobs() {
+            controller.driver.node.store().insert(kind, bytes);
+        }
+        for node in shape.nodes() {
+            if node.parent == NodeId::ROOT {
+                controller.driver.node.expect(node.id, node.last, node.kind);
+            }
+            controller.begin(node);
+        }
+        Ok(controller)
+    }
+
+    pub fn shape(&self) -> &Arc<Shape> {
+        &self.shape
+    }
+
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
+    pub fn node(&mut self) -> &mut Node {
+        &mut self.driver.node
+    }
+
+    pub fn hello(&self, node: NodeId) -> Option<&Hello> {
+        self.up.get(&node)
+    }
+
+    /// What a node is known, or remembered, or else taken to be.
+    pub fn arch(&self, node: NodeId) -> Arch {
+        let hello = self.up.get(&node).map(|hello| hello.engine.arch);
+        let remembered = || {
+            let endpoint = &self.shape.node(node)?.endpoint;
+            self.memory.recall(&endpoint.name).map(|remembered| remembered.arch)
+        };
+        hello.or_else(remembered).or_else(Arch::here).unwrap_or(Arch::X86_64)
+    }
+
+    /// Sends an order to nodes, wherever they are.
+    pub fn order(&mut self, to: Vec<NodeRange>, order: Order) {
+        let now = self.driver.now();
+        self.driver.node.order(to, order, now);
+    }
+
+    pub fn release(&mut self, charge: Charge) {
+        self.driver.node.release(charge);
+    }
+
+    /// Bytes of frames on the links of the root: up (sent) and down (received).
+    pub fn bytes(&self) -> (u64, u64) {
+        let links = self.shape.children(NodeId::ROOT).map(|node| self.driver.link_bytes(Peer::Child(node.id)));
+        links.fold((0, 0), |sum, link| (sum.0 + link.0, sum.1 + link.1))
+    }
+
+    fn begin(&mut self, node: &ShapeNode) {
+        let (id, endpoint) = (node.id, node.endpoint.clone());
+        let (resolver, done) = (self.resolver.clone(), self.to_done.clone());
+        self.tasks.spawn(async move {
+            let settings = resolver.resolve(&endpoint).await;
+            let _ = done.send(Done::Resolved(id, settings)).await;
+        });
+    }
+
+    /// The next thing worth knowing. Safe to drop while it waits.
+    pub async fn next(&mut self) -> Seen {
+        loop {
+            if let Some(seen) = self.seen.pop_front() {
+                return seen;
+            }
+            tokio::select! {
+                event = self.driver.next() => self.event(event),
+                Some(done) = self.done.recv() => self.take(done),
+            }
+        }
+    }
+
+    fn take(&mut self, done: Done) {
+        while self.tasks.try_join_next().is_some() {}
+        match done {
+            Done::Resolved(id, Ok(settings)) => self.resolved(id, settings),
+            Done::Resolved(id, Err(problem)) => self.fail(id, problem),
+            Done::Ring(id, ring, settings) => self.queue_behind_relay(id, ring, settings),
+            Done::Dialled(id, Err(problem)) => self.fail(id, problem),
+            Done::Dialled(id, Ok(dialled)) => {
+                let Some(node) = self.shape.node(id) else { return };
+                let name = node.endpoint.name.clone();
+                let now = self.driver.now();
+                let key = self.key.verifying_key().to_bytes();
+                self.driver.node.attach(id, name.clone(), key, dialled.assumed, now);
+                self.driver.connect_child(id, name, *dialled);
+            }
+            Done::Signed { relay, node, signature } => {
+                self.order(vec![NodeRange::one(relay)], Order::Signed { node, signature });
+            }
+        }
+    }
+
+    /// A node that cannot be dialled, by whomever it was to be.
+    fn fail(&mut self, id: NodeId, problem: Problem) {
+        if self.shape.node(id).is_some_and(|node| node.parent == NodeId::ROOT) {
+            let now = self.driver.now();
+            self.driver.node.detach(id, false, problem, now);
+        } else {
+            self.left(id, false, problem);
+        }
+    }
+
+    fn left(&mut self, id: NodeId, lost: bool, problem: Problem) {
+        self.up.remove(&id);
+        if self.gone.insert(id, ()).is_none() {
+            self.seen.push_back(Seen::Gone { node: id, lost, problem });
+        }
+        self.dial_done(id);
+    }
+
+    fn resolved(&mut self, id: NodeId, settings: Settings) {
+        let shape = self.shape.clone();
+        let Some(node) = shape.node(id) else { return };
+        self.settings.insert(id, settings.clone());
+        if node.parent == NodeId::ROOT {
+            return self.dial(node, settings, true);
+        }
+        // Behind a relay: which keys to offer is a question to files and agents here.
+        let places = places(&settings);
+        let (rings, done) = (self.rings.clone(), self.to_done.clone());
+        self.tasks.spawn(async move {
+            let ring = rings.get(&places).await;
+            let _ = done.send(Done::Ring(id, ring, settings)).await;
+        });
+    }
+
+    fn delivery(&self, endpoint: &Endpoint, remember: bool) -> Delivery {
+        Delivery {
+            no_disk: endpoint.no_disk,
+            dir: endpoint.dir.clone(),
+            installed: endpoint.installed.clone(),
+            remembered: if remember { self.memory.recall(&endpoint.name) } else { None },
+        }
+    }
+
+    /// Dials one of our own children.
+    fn dial(&mut self, node: &ShapeNode, settings: Settings, remember: bool) {
+        let job = DialJob {
+            name: node.endpoint.name.clone(),
+            kind: node.kind,
+            transport: node.endpoint.transport,
+            delivery: self.delivery(&node.endpoint, remember),
+            tunnel: node.tunnel.clone(),
+            settings,
+            resolver: self.resolver.clone(),
+            rings: self.rings.clone(),
+            gate: self.gate.clone(),
+            terminal: self.terminal.clone(),
+            shelf: self.shelf.clone(),
+        };
+        let (id, done) = (node.id, self.to_done.clone());
+        self.tasks.spawn(async move {
+            let dialled = job.run().await.map(Box::new);
+            let _ = done.send(Done::Dialled(id, dialled)).await;
+        });
+    }
+
+    fn queue_behind_relay(&mut self, id: NodeId, ring: Arc<Ring>, settings: Settings) {
+        let shape = self.shape.clone();
+        let Some(node) = shape.node(id) else { return };
+        if self.gone.contains_key(&node.parent) {
+            return;
+        }
+        let name = &node.endpoint.name;
+        let (known_name, known_port) = settings.known_name();
+        let known = known_hosts::lookup(&settings.known_hosts, known_name, known_port);
+        if known.keys.is_empty() && known.authorities.is_empty() {
+            let behind = shape.path(node.parent).join(" > ");
+            let problem = Problem::new(
+                "ssh.host_key",
+                format!("the host key of {name} is not known, and unknown keys are not accepted through a hop ({behind})"),
+            )
+            .hint("add its key to known_hosts, or set `via_mode = \"tunnel\"` for it: then you log in end to end");
+            return self.left(id, false, problem);
+        }
+        let identities = ring.wires();
+        if identities.is_empty() {
+            let problem = Problem::new(
+                "ssh.auth",
+                format!("there is no key to log in to {name} with, and passwords never go through a hop{}", troubles(&ring)),
+            )
+            .hint("give a key with `--identity` or start an agent, or set `via_mode = \"tunnel\"` for it");
+            return self.left(id, false, problem);
+        }
+        self.signing.insert(id, ring);
+        let host = settings.known_as.clone().unwrap_or_else(|| settings.host.clone());
+        let order = SignOrder {
+            relay: node.parent,
+            name: name.clone(),
+            host: host.clone(),
+            user: settings.user.clone(),
+            known: known.clone(),
+            identities: identities.clone(),
+        };
+        self.orders.give(id, order, Instant::now());
+        let target = DialTarget {
+            node: id,
+            last: node.last,
+            kind: node.kind,
+            name: name.clone(),
+            host: settings.host.clone(),
+            port: settings.port,
+            user: settings.user.clone(),
+            host_keys: known.keys,
+            host_cas: known.authorities,
+            delivery: self.delivery(&node.endpoint, false),
+        };
+        let connect_ms = u32::try_from(settings.connect_timeout.as_millis()).unwrap_or(u32::MAX);
+        let part = DialPart { target, identities, connect_ms };
+        self.queued.entry(node.parent).or_default().0.push_back(part);
+        self.send_dials(node.parent);
+    }
+
+    /// Orders a relay's next dials, as many as may be under way: those with the same keys in one message.
+    fn send_dials(&mut self, relay: NodeId) {
+        // Wait for the siblings, so that one order holds them all.
+        let shape = self.shape.clone();
+        let Some((queue, under_way)) = self.queued.get_mut(&relay) else { return };
+        let settled = shape
+            .children(relay)
+            .all(|node| self.gone.contains_key(&node.id) || self.signing.contains_key(&node.id));
+        if !settled {
+            return;
+        }
+        let stubs: Vec<StubBlob> = self.shelf.all().map(|stub| stub.blob.clone()).collect();
+        let mut messages = Vec::new();
+        while *under_way < ORDERS_PER_RELAY_MAX && !queue.is_empty() {
+            let Some(first) = queue.front() else { break };
+            let (identities, connect_ms) = (first.identities.clone(), first.connect_ms);
+            let mut targets = Vec::new();
+            while targets.len() < DIAL_TARGETS_MAX.min(ORDERS_PER_RELAY_MAX - *under_way)
+                && let Some(part) = queue.pop_front_if(|part| part.identities == identities && part.connect_ms == connect_ms)
+            {
+                targets.push(part.target);
+            }
+            *under_way += targets.len();
+            let kinds: Vec<StubKind> = targets.iter().map(|target| target.kind).collect();
+            let arches: Vec<Arch> = targets.iter().filter_map(|target| self.memory.recall(&target.name)).map(|r| r.arch).collect();
+            // Every stub named here crosses the link: only those that may be needed.
+            let needed = |stub: &&StubBlob| {
+                kinds.contains(&stub.kind) && (Some(stub.arch) == Arch::here() || arches.contains(&stub.arch))
+            };
+            let stubs = stubs.iter().filter(needed).cloned().collect();
+            messages.push((targets.iter().map(|target| target.node).collect::<Vec<_>>(), Dial { targets, stubs, identities, connect_ms }));
+        }
+        let now = Instant::now();
+        for (nodes, dial) in messages {
+            nodes.iter().for_each(|node| self.orders.restart(*node, now));
+            self.order(vec![NodeRange::one(relay)], Order::Dial(dial));
+        }
+        if !self.warned_shared {
+            let shared = self.orders.shared_host_keys();
+            if let Some((one, other)) = shared.first() {
+                self.warned_shared = true;
+                let more = if shared.len() > 1 { format!(" (and {} more pairs)", shared.len() - 1) } else { String::new() };
+                self.seen.push_back(Seen::Warning(
+                    Problem::new(
+                        "ssh.shared_key",
+                        format!("{one} and {other} have the same host key{more}: a hop could pass off one as the other"),
+                    )
+                    .hint("give each host a key of its own"),
+                ));
+            }
+        }
+    }
+
+    /// A relay's dial came to an end, one way or the other: room for the next.
+    fn dial_done(&mut self, id: NodeId) {
+        let Some(parent) = self.shape.node(id).map(|node| node.parent) else { return };
+        if let Some((_, under_way)) = self.queued.get_mut(&parent) {
+            *under_way = under_way.saturating_sub(1);
+        }
+        if parent != NodeId::ROOT {
+            self.send_dials(parent);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        match event {
+            Event::Report { from, report, charge } => self.report(from, report, charge),
+            Event::Redial(child, problem) => {
+                tracing::debug!(%child, %problem, "dialling again without assumptions");
+                let shape = self.shape.clone();
+                if let Some(node) = shape.node(child) {
+                    self.memory.forget(&node.endpoint.name);
+                    if let Some(settings) = self.settings.get(&child).cloned() {
+                        self.dial(node, settings, false);
+                    }
+                }
+            }
+            // The root's node executes nothing and obeys nobody.
+            _ => {}
+        }
+    }
+
+    fn report(&mut self, from: NodeId, report: Report, charge: Option<Charge>) {
+        match report {
+            Report::Joined(hello) => {
+                self.orders.relay_joined(from, Instant::now());
+                if self.up.insert(from, (*hello).clone()).is_none() {
+                    self.dial_done(from);
+                }
+                self.seen.push_back(Seen::Up(from, hello));
+            }
+            Report::Gone { lost, problem } => self.left(from, lost, problem),
+            Report::Silent(silent) => self.seen.push_back(Seen::Silent(from, silent)),
+            Report::Learned(remembered) => {
+                if let Some(node) = self.shape.node(from) {
+                    self.memory.learn(&node.endpoint.name, remembered);
+                }
+            }
+            Report::Sign(request) => {
+                let node = request.node;
+                let verdict = self.orders.check(from, &request, Instant::now());
+                let ring = self.signing.get(&node).cloned();
+                let done = self.to_done.clone();
+                match (verdict, ring) {
+                    (Ok(to_sign), Some(ring)) => {
+                        self.tasks.spawn(async move {
+                            let signature = ring.sign(&to_sign.identity, &to_sign.bytes).await;
+                            let _ = done.send(Done::Signed { relay: from, node, signature }).await;
+                        });
+                    }
+                    (Err(problem), _) => {
+                        self.seen.push_back(Seen::Warning(problem.clone()));
+                        self.order(vec![NodeRange::one(from)], Order::Signed { node, signature: Err(problem) });
+                    }
+                    (Ok(_), None) => {}
+                }
+            }
+            Report::DeadLetter { to, problem } => self.seen.push_back(Seen::Undelivered { to, problem }),
+            Report::Violation { problem, .. } => self.seen.push_back(Seen::Warning(problem)),
+            report => self.seen.push_back(Seen::Report { node: from, report, charge }),
+        }
+    }
+
+    /// Tells everything to stop and waits for it, within the deadline. Returns the nodes next to us that
+    /// did not end in time.
+    pub async fn stop(mut self) -> Vec<String> {
+        self.memory.save();
+        self.tasks.abort_all();
+        let all = NodeRange::new(NodeId(1), NodeId(u32::MAX));
+        self.order(vec![all], Order::Stop);
+        let wait = async {
+            while self.shape.children(NodeId::ROOT).any(|node| self.up.contains_key(&node.id)) {
+                let event = self.driver.next().await;
+                self.event(event);
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS), wait).await;
+        let stuck = self.shape.children(NodeId::ROOT).filter(|node| self.up.contains_key(&node.id));
+        stuck.map(|node| node.endpoint.name.clone()).collect()
+    }
+}
+
+fn troubles(ring: &Ring) -> String {
+    if ring.troubles.is_empty() { String::new() } else { format!(" ({})", ring.troubles.join("; ")) }
+}
+
+fn places(settings: &Settings) -> Places {
+    Places {
+        files: settings.identities.clone(),
+        certificates: settings.certificates.clone(),
+        only: settings.identities_only,
+        agent: settings.agent.clone(),
+    }
+}
+
+/// One dial by the controller itself.
+struct DialJob {
+    name: String,
+    kind: StubKind,
+    transport: Transport,
+    delivery: Delivery,
+    tunnel: Vec<Endpoint>,
+    settings: Settings,
+    resolver: Arc<dyn Resolver>,
+    rings: Arc<Rings>,
+    gate: Arc<Gate>,
+    terminal: Arc<tokio::sync::Mutex<()>>,
+    shelf: Arc<Shelf>,
+}
+
+impl DialJob {
+    async fn run(self) -> Result<Dialled, Problem> {
+        match self.transport {
+            Transport::Ssh => {
+                let session = self.session().await?;
+                ssh::deliver(session, self.kind, &self.delivery, self.shelf.as_ref()).await
+            }
+            Transport::OpenSsh => {
+                let line = dial::command(&self.delivery)?;
+                let mut args = vec!["-T".to_owned(), "-o".to_owned(), "ClearAllForwardings=yes".to_owned()];
+                args.push("-o".to_owned());
+                args.push(format!("ConnectTimeout={}", self.settings.connect_timeout.as_secs().max(1)));
+                for identity in &self.settings.identities {
+                    args.extend(["-i".to_owned(), identity.display().to_string()]);
+                }
+                args.extend(["-p".to_owned(), self.settings.port.to_string(), "-l".to_owned(), self.settings.user.clone()]);
+                args.extend(["--".to_owned(), self.settings.host.clone(), line]);
+                let stream = process::spawn("ssh", &args)?;
+                dial::deliver(&self.name, self.kind, &self.delivery, self.shelf.as_ref(), stream).await
+            }
+            Transport::Local => {
+                let line = dial::command(&self.delivery)?;
+                let stream = process::spawn("sh", &["-c", line.as_str()])?;
+                dial::deliver(&self.name, self.kind, &self.delivery, self.shelf.as_ref(), stream).await
+            }
+        }
+    }
+
+    /// A session with the target, through the tunnel's hosts when there are any.
+    async fn session(&self) -> Result<Session, Problem> {
+        let mut before: Option<Session> = None;
+        let tunnel = if self.tunnel.is_empty() { &self.settings.jump } else { &self.tunnel };
+        for hop in tunnel {
+            let settings = self.resolver.resolve(hop).await?;
+            before = Some(self.step(&settings, before).await?);
+        }
+        self.step(&self.settings, before).await
+    }
+
+    async fn step(&self, settings: &Settings, before: Option<Session>) -> Result<Session, Problem> {
+        let address = Address {
+            name: settings.name.clone(),
+            host: settings.host.clone(),
+            port: settings.port,
+            user: settings.user.clone(),
+            timeout: settings.connect_timeout,
+        };
+        let ring = self.rings.get(&places(settings)).await;
+        let (known_name, known_port) = settings.known_name();
+        let login = Arc::new(Direct {
+            known: known_hosts::lookup(&settings.known_hosts, known_name, known_port),
+            settings: settings.clone(),
+            ring: ring.clone(),
+            terminal: self.terminal.clone(),
+        });
+        let session = match before {
+            None => self.gate.pass(&address, ssh::connect(&address, login)).await,
+            Some(before) => {
+                let stream = before.tunnel(&settings.host, settings.port).await?;
+                ssh::connect_over(&address, login, stream).await.map(|session| session.keeping(before))
+            }
+        };
+        session.map_err(|problem| match problem.code.as_str() {
+            "ssh.auth" if !ring.troubles.is_empty() => {
+                Problem { message: format!("{}{}", problem.message, troubles(&ring)), ..problem }
+            }
+            _ => problem,
+        })
+    }
+}
+

@@ -1,0 +1,213 @@
+//! What happens during a run, as values. The library emits events; only `report` shows them.
+//!
+//! The list is fixed by the interface: `run_started`, `target_state`, `output`, `result`, `run_finished`, in that
+//! order for one target, with exactly one `result` per selected target. A [`Body::Note`] is a warning to people: it
+//! is no event of the interface, so it never appears in JSON and takes no number of its own.
+//!
+//! This module reads no clock and prints nothing. Units: `ms` are milliseconds, `bytes` are bytes on the wire.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use waft_proto::id::{Hash, RunId};
+pub use waft_proto::msg::{Policy, Stream};
+use waft_proto::run::{Problem, Status, TargetState};
+
+#[derive(Clone, PartialEq, Debug)]
+pub struct Event {
+    pub run: RunId,
+    /// Counts the events of one run from 1, without gaps. A note carries the number of the event before it.
+    pub seq: u64,
+    pub time: SystemTime,
+    /// The target's name, where the event concerns one.
+    pub target: Option<Arc<str>>,
+    pub body: Body,
+}
+
+#[derive(Clone, PartialEq, Debug)]
+pub enum Body {
+    RunStarted {
+        task: String,
+        /// `None` for what is no module (`waft ping`).
+        hash: Option<Hash>,
+        targets: Vec<String>,
+    },
+    TargetState {
+        state: TargetState,
+    },
+    /// Bytes as they came. Cut them with [`TextCutter`], so that text is not torn inside a character.
+    Output {
+        stream: Stream,
+        bytes: Vec<u8>,
+    },
+    Result(Box<TargetResult>),
+    /// A warning: about `target` when there is one, else about the run.
+    Note(Problem),
+    RunFinished {
+        counts: BTreeMap<Status, u64>,
+        ms: u64,
+        bytes: Traffic,
+    },
+}
+
+/// Bytes that crossed links, from the controller's point of view.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Traffic {
+    pub up: u64,
+    pub down: u64,
+}
+
+/// How one target ended, and all that it said.
+#[derive(Clone, PartialEq, Debug)]
+pub struct TargetResult {
+    pub status: Status,
+    pub exit_code: Option<u32>,
+    pub signal: Option<i32>,
+    /// Stdout, when it was exactly one JSON object.
+    pub result: Option<serde_json::Value>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub stdout_truncated: bool,
+    pub stderr_truncated: bool,
+    pub ms: u64,
+    pub bytes: Traffic,
+    pub walls: Vec<String>,
+    pub policy: Policy,
+    pub problem: Option<Problem>,
+}
+
+impl TargetResult {
+    /// Of a target on which nothing was executed.
+    pub fn without_start(status: Status, problem: Option<Problem>) -> TargetResult {
+        TargetResult {
+            status,
+            exit_code: None,
+            signal: None,
+            result: None,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            stdout_truncated: false,
+            stderr_truncated: false,
+            ms: 0,
+            bytes: Traffic::default(),
+            walls: Vec::new(),
+            policy: Policy::None,
+            problem,
+        }
+    }
+}
+
+/// Numbers the events of one run.
+#[derive(Debug)]
+pub struct Sequence {
+    run: RunId,
+    last: u64,
+}
+
+impl Sequence {
+    pub fn new(run: RunId) -> Sequence {
+        Sequence { run, last: 0 }
+    }
+
+    pub fn event(&mut self, time: SystemTime, target: Option<Arc<str>>, body: Body) -> Event {
+        if !matches!(body, Body::Note(_)) {
+            self.last += 1;
+        }
+        Event { run: self.run, seq: self.last, time, target, body }
+    }
+}
+
+/// Re-cuts the chunks of one stream so that none ends inside a UTF-8 character. What it holds back is at most three
+/// bytes, and never bytes that could not become a character.
+#[derive(Default, Debug)]
+pub struct TextCutter {
+    held: Vec<u8>,
+}
+
+impl TextCutter {
+    /// What can be shown now; may be empty.
+    pub fn push(&mut self, chunk: Vec<u8>) -> Vec<u8> {
+        let mut bytes = if self.held.is_empty() {
+            chunk
+        } else {
+            let mut joined = std::mem::take(&mut self.held);
+            joined.extend_from_slice(&chunk);
+            joined
+        };
+        self.held = bytes.split_off(bytes.len() - incomplete_tail(&bytes));
+        bytes
+    }
+
+    /// What was held back, at the end of the stream.
+    pub fn finish(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.held)
+    }
+}
+
+/// How many bytes at the end (0 to 3) begin a UTF-8 character that is not complete yet.
+pub fn incomplete_tail(bytes: &[u8]) -> usize {
+    (1..=bytes.len().min(3))
+        .find(|&length| {
+            let (_, tail) = bytes.split_at(bytes.len() - length);
+            // No error length means: what is here is right, and the end came too early.
+            std::str::from_utf8(tail).is_err_and(|e| e.valid_up_to() == 0 && e.error_len().is_none())
+        })
+        .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_is_incomplete_only_when_a_character_may_follow() {
+        for (bytes, expected) in [
+            (&b""[..], 0),
+            (b"abc", 0),
+            ("aé".as_bytes(), 0),
+            (b"a\xc3", 1),
+            (b"a\xe2\x82", 2),
+            (b"\xf0\x9f\x98", 3),
+            (b"a\xff", 0),
+            (b"\x82\x82\x82", 0),
+            (b"\xe0\x80", 0),
+        ] {
+            assert_eq!(incomplete_tail(bytes), expected, "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn cutting_keeps_every_byte_and_tears_no_character() {
+        let text = "a é € 😀 \u{10ffff} end";
+        for size in 1..=text.len() {
+            let mut cutter = TextCutter::default();
+            let mut all = Vec::new();
+            for chunk in text.as_bytes().chunks(size) {
+                let part = cutter.push(chunk.to_vec());
+                assert!(std::str::from_utf8(&part).is_ok(), "torn at size {size}");
+                all.extend(part);
+            }
+            assert!(cutter.finish().is_empty());
+            assert_eq!(all, text.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_never_became_a_character_comes_out_at_the_end() {
+        let mut cutter = TextCutter::default();
+        assert_eq!(cutter.push(b"a\xe2\x82".to_vec()), b"a");
+        assert_eq!(cutter.finish(), b"\xe2\x82");
+        assert_eq!(cutter.push(b"\xffb".to_vec()), b"\xffb");
+    }
+
+    #[test]
+    fn notes_take_no_number() {
+        let mut sequence = Sequence::new(RunId([0; 16]));
+        let note = || Body::Note(Problem::new("x", "careful"));
+        let state = || Body::TargetState { state: TargetState::Running };
+        let bodies = [note(), state(), note(), state()];
+        let seqs = bodies.map(|body| sequence.event(SystemTime::UNIX_EPOCH, None, body).seq);
+        assert_eq!(seqs, [0, 1, 1, 2]);
+    }
+}

@@ -1,0 +1,5 @@
+//! `waft`.
+
+fn main() -> std::process::ExitCode {
+    waft::cli::main()
+}

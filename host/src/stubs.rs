@@ -1,0 +1,109 @@
+//! The stubs at hand: those built into this program, and those in a stub directory (`WAFT_STUB_DIR`, else
+//! `~/.local/share/waft/stubs`) for other machines. A file is named after what it is: `leaf-x86_64`.
+
+use crate::files;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use waft_hop::dial::Stubs;
+use waft_hop::stream::Pending;
+use waft_proto::id::Hash;
+use waft_proto::msg::{Arch, BlobKind, StubBlob, StubKind};
+use waft_proto::run::Problem;
+
+include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+pub struct Stub {
+    pub blob: StubBlob,
+    pub gzip: Arc<[u8]>,
+    /// The file, or nothing for one that is built in.
+    pub file: Option<PathBuf>,
+}
+
+pub struct Shelf(Vec<Stub>);
+
+/// The directory for stubs of other machines.
+pub fn dir() -> Option<PathBuf> {
+    let set = std::env::var_os("WAFT_STUB_DIR").map(PathBuf::from);
+    set.or_else(|| files::data_dir().map(|dir| dir.join("stubs")))
+}
+
+impl Shelf {
+    /// Everything at hand. A file in the stub directory goes before a built-in one of the same kind.
+    pub fn load() -> Result<Shelf, Problem> {
+        let mut stubs = Vec::new();
+        for file in dir().map(|dir| files::list(&dir)).unwrap_or_default() {
+            if let Some((kind, arch)) = file.file_name().and_then(|name| parse_name(name.to_str()?)) {
+                stubs.push(from_file(&file, kind, arch)?);
+            }
+        }
+        for embedded in STUBS {
+            let (Some(arch), Some(kind)) = (Arch::parse(embedded.arch), parse_kind(embedded.kind)) else { continue };
+            if stubs.iter().any(|stub: &Stub| stub.blob.arch == arch && stub.blob.kind == kind) {
+                continue;
+            }
+            let gzip: Arc<[u8]> = Arc::from(embedded.gz);
+            let blob = StubBlob { arch, kind, hash: Hash::of(&gzip), bytes: gzip.len() as u64, bytes_raw: embedded.raw_len };
+            stubs.push(Stub { blob, gzip, file: None });
+        }
+        Ok(Shelf(stubs))
+    }
+
+    pub fn all(&self) -> impl Iterator<Item = &Stub> {
+        self.0.iter()
+    }
+
+    /// What goes into the root's blob store, so that hops can have it.
+    pub fn blobs(&self) -> Vec<(Arc<[u8]>, BlobKind)> {
+        self.0.iter().map(|stub| (stub.gzip.clone(), BlobKind::Stub)).collect()
+    }
+
+    pub fn find(&self, arch: Arch, kind: StubKind) -> Option<&Stub> {
+        self.0.iter().find(|stub| stub.blob.arch == arch && stub.blob.kind == kind)
+    }
+}
+
+impl Stubs for Shelf {
+    fn choose(&self, arch: Arch, kind: StubKind) -> Option<StubBlob> {
+        self.find(arch, kind).map(|stub| stub.blob.clone())
+    }
+
+    fn bytes(&self, wanted: &StubBlob) -> Pending<'_, Result<Arc<[u8]>, Problem>> {
+        let found = self.0.iter().find(|stub| stub.blob.hash == wanted.hash).map(|stub| stub.gzip.clone());
+        Box::pin(async move { found.ok_or_else(|| Problem::new("delivery.stub", "that stub is not on the shelf")) })
+    }
+}
+
+/// The WebAssembly of a task that is built in.
+pub fn builtin_task(name: &str) -> Option<&'static [u8]> {
+    TASKS.iter().find(|(task, _)| *task == name).map(|(_, wasm)| *wasm)
+}
+
+/// Names of the tasks that are built in.
+pub fn builtin_tasks() -> impl Iterator<Item = &'static str> {
+    TASKS.iter().map(|(name, _)| *name)
+}
+
+pub fn parse_kind(word: &str) -> Option<StubKind> {
+    [StubKind::Leaf, StubKind::Hop].into_iter().find(|kind| kind.word() == word)
+}
+
+fn parse_name(name: &str) -> Option<(StubKind, Arch)> {
+    let (kind, arch) = name.split_once('-')?;
+    Some((parse_kind(kind)?, Arch::parse(arch)?))
+}
+
+fn from_file(file: &Path, kind: StubKind, arch: Arch) -> Result<Stub, Problem> {
+    let failed = |error: std::io::Error| Problem::new("stub.read", format!("the stub {}: {error}", file.display()));
+    let raw = std::fs::read(file).map_err(failed)?;
+    if !raw.starts_with(b"\x7fELF") {
+        return Err(Problem::new("stub.read", format!("the stub {} is no program", file.display())));
+    }
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(&raw).map_err(failed)?;
+    let gzip: Arc<[u8]> = encoder.finish().map_err(failed)?.into();
+    let blob = StubBlob { arch, kind, hash: Hash::of(&gzip), bytes: gzip.len() as u64, bytes_raw: raw.len() as u64 };
+    Ok(Stub { blob, gzip, file: Some(file.to_owned()) })
+}

@@ -1,0 +1,93 @@
+#!/bin/sh
+# Builds the stubs for aarch64 on an x86-64 machine: target/stubs/leaf-aarch64 and hop-aarch64.
+#
+#   scripts/aarch64.sh           both stubs
+#   scripts/aarch64.sh prepare   only make the target available, and print the rustc to use
+#
+# The next `cargo build` builds them in; or `WAFT_STUB_DIR=target/stubs waft ..` uses them as they are.
+# std comes from rustup where that can download it, else from Debian's arm64 package, which has to be the same version
+# as the compiler of scripts/wasm-toolchain.sh. The linker is Debian's cross gcc. No root is needed, but for that gcc.
+set -eu
+
+cd "$(dirname "$0")/.."
+here=$(pwd -P)
+triple=aarch64-unknown-linux-gnu
+rustup_seconds_max=120
+dir=${WAFT_RUST_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/waft/rust}
+
+say() { printf 'aarch64: %s\n' "$*" >&2; }
+fail() { say "$*"; exit 1; }
+
+usable() {
+    libs=$("$1" --print target-libdir --target "$triple" 2>/dev/null) || return 1
+    for std in "$libs"/libstd-*.rlib; do
+        [ -f "$std" ] && return 0
+    done
+    return 1
+}
+
+find_rustc() {
+    for rustc in "$(command -v "${RUSTC:-rustc}" || true)" "$dir/bin/rustc"; do
+        if [ -n "$rustc" ] && [ -x "$rustc" ] && usable "$rustc"; then
+            printf '%s\n' "$rustc"
+            return 0
+        fi
+    done
+    return 1
+}
+
+add_by_rustup() {
+    command -v rustup >/dev/null || return 1
+    say "asking rustup for $triple"
+    timeout "$rustup_seconds_max" rustup target add "$triple" >&2 && find_rustc >/dev/null
+}
+
+# Another architecture's package, without touching what this machine's apt is configured for: a state of its own.
+add_from_debian() {
+    [ -x "$dir/bin/rustc" ] || return 1
+    apt=$(mktemp -d)
+    trap 'rm -rf "$apt"' EXIT
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial" "$apt/debs"
+    set -- -qq -o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o APT::Sandbox::User= \
+        -o Dir::State::lists="$apt/lists" -o Dir::Cache="$apt/cache" -o Dir::State::status=/dev/null
+    say "asking Debian for the arm64 libstd-rust-web-dev"
+    apt-get "$@" update || return 1
+    (cd "$apt/debs" && apt-get "$@" download libstd-rust-web-dev) || return 1
+    dpkg-deb -x "$apt"/debs/libstd-rust-web-dev_*_arm64.deb "$apt/root" || return 1
+    sysroot=$("$dir/bin/rustc" --print sysroot)
+    rm -rf "$sysroot/lib/rustlib/$triple.partial"
+    cp -R "$apt/root/usr/lib/rustlib/$triple" "$sysroot/lib/rustlib/$triple.partial"
+    rm -rf "$sysroot/lib/rustlib/$triple"
+    mv "$sysroot/lib/rustlib/$triple.partial" "$sysroot/lib/rustlib/$triple"
+    usable "$dir/bin/rustc"
+}
+
+if ! find_rustc >/dev/null && ! add_by_rustup && ! add_from_debian; then
+    fail "no Rust compiler here builds for $triple: run \`rustup target add $triple\`"
+fi
+rustc=$(find_rustc)
+if [ "${1:-}" = prepare ]; then
+    printf '%s\n' "$rustc"
+    exit 0
+fi
+
+command -v aarch64-linux-gnu-gcc >/dev/null ||
+    fail 'the cross linker is missing: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
+shelf=target/stubs
+mkdir -p "$shelf"
+for kind in leaf hop; do
+    features=
+    [ "$kind" = leaf ] || features=$kind
+    say "building the $kind stub"
+    RUSTC=$rustc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+        CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
+        RUSTFLAGS="-Ctarget-feature=+crt-static --remap-path-prefix=$here=/waft --remap-path-prefix=$registry=/registry" \
+        cargo build --locked --package waft-stub --bin waft-stub --no-default-features --features "$features" \
+        --profile stub --target "$triple" --target-dir target/stub-aarch64
+    cp "target/stub-aarch64/$triple/stub/waft-stub" "$shelf/$kind-aarch64.partial"
+    mv "$shelf/$kind-aarch64.partial" "$shelf/$kind-aarch64"
+done
+# The build script watches only the stubs it knew at its last run.
+touch host/build.rs
+ls -l "$shelf"/*-aarch64

@@ -1,0 +1,191 @@
+//! The calls of `waft_v1`, over a trait of three functions: the imports in a guest, a script of replies in a test.
+
+use crate::Error;
+use serde::{Deserialize, Serialize};
+
+/// The imports as they are. The safe side of a pointer and a length is a slice.
+pub(crate) trait Host {
+    fn facts(&mut self, request: &[u8]) -> i32;
+    fn exec(&mut self, request: &[u8]) -> i32;
+    fn take(&mut self, into: &mut [u8]) -> i32;
+}
+
+#[derive(Serialize)]
+struct Exec<'a> {
+    argv: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stdin: Option<&'a str>,
+    replace: bool,
+}
+
+#[derive(Deserialize)]
+struct Refusal {
+    error: Error,
+}
+
+pub(crate) fn facts(host: &mut impl Host) -> Result<String, Error> {
+    let length = host.facts(b"{}");
+    let reply = take_reply(host, "facts", length)?;
+    match refusal(&reply) {
+        Some(error) => Err(error),
+        None => Ok(reply),
+    }
+}
+
+pub(crate) fn exec_replace(host: &mut impl Host, argv: &[String], stdin: Option<&str>) -> Error {
+    let request = match serde_json::to_vec(&Exec { argv, stdin, replace: true }) {
+        Ok(request) => request,
+        Err(e) => {
+            return Error::new("exec.request", format!("the program's arguments are no JSON text: {e}"));
+        }
+    };
+    let length = host.exec(&request);
+    match take_reply(host, "exec", length) {
+        Ok(reply) => refusal(&reply)
+            .unwrap_or_else(|| Error::new("exec.reply", "the host neither started the program nor said why")),
+        Err(error) => error,
+    }
+}
+
+/// No reply but a refusal has a field `error`. Anything else stays text: a tree of values would cost a task 20 kB.
+fn refusal(reply: &str) -> Option<Error> {
+    serde_json::from_str::<Refusal>(reply).ok().map(|refusal| refusal.error)
+}
+
+fn take_reply(host: &mut impl Host, function: &str, length: i32) -> Result<String, Error> {
+    let Ok(length) = usize::try_from(length) else {
+        let why = match length {
+            -1 => "it lies outside the memory of this task",
+            -2 => "it is longer than 1 MiB",
+            -3 => "it is no UTF-8",
+            _ => "this host has a newer reason than this task knows",
+        };
+        let message = format!("the host did not take the request of `{function}`: {why} (code {length})");
+        return Err(Error::new("waft_v1.call", message));
+    };
+    let mut reply = vec![0; length];
+    let copied = host.take(&mut reply);
+    let whole = usize::try_from(copied).is_ok_and(|copied| copied == length);
+    if !whole {
+        return Err(Error::new(
+            "waft_v1.take",
+            format!("the host's reply to `{function}` came as {copied} of {length} bytes"),
+        ));
+    }
+    String::from_utf8(reply).map_err(|_| {
+        Error::new("waft_v1.reply", format!("the host's reply to `{function}` is no UTF-8 text"))
+    })
+}
+
+#[cfg(target_arch = "wasm32")]
+pub(crate) struct Imports;
+
+#[cfg(target_arch = "wasm32")]
+mod imports {
+    #[link(wasm_import_module = "waft_v1")]
+    unsafe extern "C" {
+        pub(super) fn facts(request: *const u8, length: usize) -> i32;
+        pub(super) fn exec(request: *const u8, length: usize) -> i32;
+        pub(super) fn take(into: *mut u8, length: usize) -> i32;
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+impl Host for Imports {
+    fn facts(&mut self, request: &[u8]) -> i32 {
+        // SAFETY: pointer and length are one live slice, which the host only reads.
+        unsafe { imports::facts(request.as_ptr(), request.len()) }
+    }
+
+    fn exec(&mut self, request: &[u8]) -> i32 {
+        // SAFETY: as above.
+        unsafe { imports::exec(request.as_ptr(), request.len()) }
+    }
+
+    fn take(&mut self, into: &mut [u8]) -> i32 {
+        // SAFETY: pointer and length are one live slice, borrowed for writing, and the host writes no further.
+        unsafe { imports::take(into.as_mut_ptr(), into.len()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A host which answers every call with `reply`, or with `code` when there is none, and keeps what it was asked.
+    #[derive(Default)]
+    struct Script {
+        reply: Vec<u8>,
+        code: i32,
+        short_by: usize,
+        asked: Vec<u8>,
+    }
+
+    impl Script {
+        fn replying(reply: impl Into<Vec<u8>>) -> Script {
+            Script { reply: reply.into(), ..Script::default() }
+        }
+
+        fn answer(&mut self, request: &[u8]) -> i32 {
+            self.asked = request.to_vec();
+            if self.code < 0 { self.code } else { i32::try_from(self.reply.len()).unwrap() }
+        }
+    }
+
+    impl Host for Script {
+        fn facts(&mut self, request: &[u8]) -> i32 {
+            self.answer(request)
+        }
+
+        fn exec(&mut self, request: &[u8]) -> i32 {
+            self.answer(request)
+        }
+
+        fn take(&mut self, into: &mut [u8]) -> i32 {
+            let copied = into.len() - self.short_by;
+            into[..copied].copy_from_slice(&self.reply[..copied]);
+            i32::try_from(copied).unwrap()
+        }
+    }
+
+    const REFUSED: &str =
+        r#"{"error":{"code":"grant.missing","message":"No grant.","hint":"--allow facts"}}"#;
+
+    #[test]
+    fn facts_come_as_they_are() {
+        let mut host = Script::replying(r#"{"hostname":"web1"}"#);
+        assert_eq!(facts(&mut host).unwrap(), r#"{"hostname":"web1"}"#);
+        assert_eq!(host.asked, b"{}");
+    }
+
+    #[test]
+    fn a_refusal_is_an_error_with_its_hint() {
+        let error = facts(&mut Script::replying(REFUSED)).unwrap_err();
+        assert_eq!((error.code.as_str(), error.hint.as_deref()), ("grant.missing", Some("--allow facts")));
+        assert_eq!(error.to_string(), "No grant.\n--allow facts");
+    }
+
+    #[test]
+    fn exec_asks_to_be_replaced() {
+        let mut host = Script::replying(REFUSED);
+        let error = exec_replace(&mut host, &["/bin/echo".into(), "a b".into()], Some("in"));
+        assert_eq!(error.code, "grant.missing");
+        assert_eq!(host.asked, br#"{"argv":["/bin/echo","a b"],"stdin":"in","replace":true}"#);
+        exec_replace(&mut host, &["/bin/true".into()], None);
+        assert_eq!(host.asked, br#"{"argv":["/bin/true"],"replace":true}"#);
+    }
+
+    #[test]
+    fn a_host_that_breaks_the_contract_is_reported_and_not_believed() {
+        let negative = Script { code: -3, ..Script::default() };
+        let short = Script { short_by: 2, ..Script::replying("{}{}") };
+        for (mut host, code) in [
+            (negative, "waft_v1.call"),
+            (short, "waft_v1.take"),
+            (Script::replying(*b"\xff{}"), "waft_v1.reply"),
+        ] {
+            assert_eq!(facts(&mut host).unwrap_err().code, code);
+        }
+        assert_eq!(exec_replace(&mut Script::replying("{}"), &[], None).code, "exec.reply");
+    }
+}

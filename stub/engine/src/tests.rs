@@ -1,0 +1,52 @@
+use super::{artifact_key, compile, config, imports};
+use std::collections::HashSet;
+use waft_proto::msg::{Arch, Engine as EngineId, Profile};
+
+const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
+
+fn all() -> Vec<EngineId> {
+    let of = |profile| Arch::ALL.map(|arch| EngineId { arch, profile });
+    [of(Profile::Fast), of(Profile::Small)].concat()
+}
+
+#[test]
+fn every_engine_compiles_and_has_a_key_of_its_own() {
+    let mut keys = HashSet::new();
+    for engine in all() {
+        assert!(compile(engine, EMPTY).expect("compiles").starts_with(b"\x7fELF"));
+        assert!(keys.insert(artifact_key(engine).expect("key").to_string()));
+    }
+}
+
+#[test]
+fn an_artifact_loads_where_it_was_meant_for_and_nowhere_else() {
+    let Some(arch) = Arch::here() else { return };
+    for profile in [Profile::Fast, Profile::Small] {
+        let here = wasmtime::Engine::new(&config(EngineId { arch, profile }).expect("config")).expect("engine");
+        for engine in all() {
+            let artifact = compile(engine, EMPTY).expect("compiles");
+            // SAFETY: the bytes come from the compiler, one line above.
+            let loaded = unsafe { wasmtime::Module::deserialize(&here, artifact) };
+            assert_eq!(loaded.is_ok(), engine == EngineId { arch, profile }, "{engine:?} on {profile:?}");
+        }
+    }
+}
+
+#[test]
+fn proposals_beyond_the_list_are_refused() {
+    let engine = EngineId { arch: Arch::X86_64, profile: Profile::Fast };
+    let memory64 = [EMPTY, b"\x05\x03\x01\x04\x01"].concat();
+    let two_memories = [EMPTY, b"\x05\x05\x02\x00\x01\x00\x01"].concat();
+    let shared_memory = [EMPTY, b"\x05\x04\x01\x03\x01\x01"].concat();
+    let one_memory = [EMPTY, b"\x05\x03\x01\x00\x01"].concat();
+    for module in [memory64, two_memories, shared_memory] {
+        assert!(compile(engine, &module).is_err(), "{module:02x?}");
+    }
+    assert!(compile(engine, &one_memory).is_ok());
+}
+
+#[test]
+fn import_lists_are_sorted_so_that_a_name_is_found_once() {
+    assert!(imports::WASI_FUNCTIONS.is_sorted() && imports::WAFT_FUNCTIONS.is_sorted());
+    assert!(imports::functions("env").is_empty());
+}

@@ -1,0 +1,143 @@
+//! One execution as ordered: what runs, with what, and what it may reach.
+
+use crate::worker::wire::{Dir, Limits, Load, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
+use std::sync::Arc;
+use std::time::Duration;
+use waft_proto::grant::{Access, GrantSet};
+use waft_proto::id::Hash;
+use waft_proto::msg::{Arch, Engine};
+use waft_proto::node::ReadyRun;
+use waft_proto::run::Problem;
+
+/// Linear memory of a task without a `mem:` limit, bytes.
+const MEMORY_BYTES_DEFAULT: u64 = 256 << 20;
+/// Each of stdout and stderr without an `out:` limit, bytes.
+const OUT_BYTES_DEFAULT: u64 = 64 << 20;
+/// Open files of a task without a `files:` limit.
+const FILES_DEFAULT: u64 = 256;
+/// Parameters, bytes. The worker holds them beside the task's memory.
+const PARAMS_BYTES_MAX: usize = 64 << 20;
+
+/// Names of task and target, bytes each.
+const NAME_BYTES_MAX: usize = 1024;
+
+/// Granted variables, names and values together, bytes.
+const ENV_BYTES_MAX: usize = 8 * 1024;
+
+const _: () =
+    assert!(PART_BYTES_MAX + ENV_BYTES_MAX + 4 * NAME_BYTES_MAX < MESSAGE_BYTES_MAX, "an order to start fits");
+
+/// Decides which worker may run a job: equal keys share one.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Key {
+    pub(super) artifact: Hash,
+    pub(super) load: Load,
+    /// What was given, also those rights that the stub alone decides about.
+    pub(super) given: GrantSet,
+    pub(super) check: bool,
+}
+
+pub struct Job {
+    pub(super) key: Key,
+    pub(super) code: Arc<[u8]>,
+    pub(super) task: String,
+    pub(super) target: String,
+    pub(super) run: String,
+    pub(super) params: Arc<[u8]>,
+    pub(super) timeout: Duration,
+    /// What of the given grants counts: less in a dry run.
+    pub(super) grants: GrantSet,
+    /// Granted variables of the stub's own environment.
+    pub(super) granted_env: Vec<(String, String)>,
+}
+
+impl Job {
+    /// Reads the order of a run on the target called `target`. The problem names the grant that is wrong.
+    pub fn prepare(ready: ReadyRun, target: &str) -> Result<Job, Problem> {
+        let ReadyRun { envelope, artifact, code, input, .. } = ready;
+        let task = envelope.task;
+        if task.len() > NAME_BYTES_MAX || target.len() > NAME_BYTES_MAX {
+            let text = format!("the name of a task or target is longer than {NAME_BYTES_MAX} bytes");
+            return Err(Problem::new("task.name", text));
+        }
+        let given = GrantSet::parse_all(envelope.grants.iter().map(String::as_str)).map_err(first)?;
+        let grants = if envelope.check { given.for_check() } else { given.clone() };
+        let granted_env = granted_env(&grants, &task)?;
+        let engine = envelope
+            .artifacts
+            .iter()
+            .find(|known| known.hash == artifact)
+            .map(|known| known.engine)
+            .or_else(|| Arch::here().map(|arch| Engine { arch, profile: crate::profile() }))
+            .ok_or_else(|| Problem::new("task.engine", format!("`{target}` has no engine for task `{task}`")))?;
+        if input.len() > PARAMS_BYTES_MAX {
+            let (bytes, limit) = (input.len(), PARAMS_BYTES_MAX);
+            let text = format!("the parameters of task `{task}` are {bytes} bytes; a task takes at most {limit}");
+            return Err(Problem::new("task.params", text).hint("put large data into a file and grant its directory"));
+        }
+        let limits = grants.limits();
+        let timeout = Duration::from_millis(envelope.timeout_ms.min(limits.time_ms.unwrap_or(u64::MAX)));
+        let load = Load {
+            engine,
+            // A dry run writes nowhere.
+            dirs: grants
+                .dirs()
+                .map(|(path, access)| Dir {
+                    path: path.to_owned(),
+                    writable: access == Access::ReadWrite && !envelope.check,
+                })
+                .collect(),
+            limits: Limits {
+                memory_bytes: limits.mem_bytes.unwrap_or(MEMORY_BYTES_DEFAULT),
+                out_bytes: limits.out_bytes.unwrap_or(OUT_BYTES_DEFAULT),
+                files: limits.files.unwrap_or(FILES_DEFAULT),
+            },
+        };
+        Ok(Job {
+            key: Key { artifact, load, given, check: envelope.check },
+            code,
+            task,
+            target: target.to_owned(),
+            run: envelope.run.to_string(),
+            params: input,
+            timeout,
+            grants,
+            granted_env,
+        })
+    }
+
+    /// What the task sees of the run. `WAFT_CHECK` is there only in a dry run.
+    pub(super) fn env(&self) -> Vec<(&str, &str)> {
+        let mut env = vec![("WAFT_TASK", &*self.task), ("WAFT_RUN", &*self.run), ("WAFT_TARGET", &*self.target)];
+        if self.key.check {
+            env.push(("WAFT_CHECK", "1"));
+        }
+        env.extend(self.granted_env.iter().map(|(name, value)| (&**name, &**value)));
+        env
+    }
+}
+
+/// Variables that are not set, or are no text, are not there for the task either.
+fn granted_env(grants: &GrantSet, task: &str) -> Result<Vec<(String, String)>, Problem> {
+    let env: Vec<_> =
+        grants.env_names().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect();
+    if env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > ENV_BYTES_MAX {
+        let text = format!("the variables granted to task `{task}` are longer than {ENV_BYTES_MAX} bytes together");
+        return Err(Problem::new("task.env", text).hint("grant fewer variables"));
+    }
+    Ok(env)
+}
+
+fn first(problems: Vec<Problem>) -> Problem {
+    let more = problems.len().saturating_sub(1);
+    let Some(mut problem) = problems.into_iter().next() else {
+        return Problem::new("grant.malformed", "the grants of the run cannot be read");
+    };
+    if more > 0 {
+        problem.message = format!("{} (and {more} more)", problem.message);
+    }
+    if !problem.code.starts_with("grant.") {
+        problem.code = format!("grant.{}", problem.code);
+    }
+    problem
+}

@@ -1,0 +1,143 @@
+//! A worker process as the stub holds it.
+
+use super::channel::Channel;
+use super::job::{Job, Key};
+use crate::process::{self, Kin, Tied};
+use crate::worker::wire::{Fault, FromWorker, ToWorker};
+use rustix::fs::{MemfdFlags, SealFlags};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::time::timeout;
+use waft_proto::run::Problem;
+
+/// From the start of the process until its module is loaded.
+const LOAD_LIMIT: Duration = Duration::from_secs(20);
+/// From the order to die until the worker is gone; then it is left to the kernel.
+const END_LIMIT: Duration = Duration::from_secs(2);
+/// A worker whose channel ended is about to be waited for.
+const DEATH_LIMIT: Duration = Duration::from_millis(200);
+/// Walls a worker may name: ours, and room for more.
+const WALLS_MAX: usize = 32;
+
+pub(super) struct Worker {
+    key: Key,
+    pub(super) channel: Channel,
+    kin: Kin,
+    pub(super) walls: Vec<String>,
+}
+
+impl Worker {
+    pub(super) async fn start(stub: &Path, job: &Job) -> Result<Worker, Problem> {
+        let failed = |error: io::Error| {
+            let text = format!("no worker can be started on `{}` for task `{}`: {error}", job.target, job.task);
+            Problem::new("worker.start", text)
+        };
+        let mut worker = spawn(stub, job).map_err(failed)?;
+        let loaded = timeout(LOAD_LIMIT, async {
+            worker.channel.send(&ToWorker::Load(job.key.load.clone())).await?;
+            match worker.channel.receive().await? {
+                Some(FromWorker::Loaded { walls }) => {
+                    Ok(Ok(walls.into_iter().take(WALLS_MAX).map(str::to_owned).collect()))
+                }
+                Some(FromWorker::Rejected { fault, text }) => Ok(Err(rejected(job, fault, text))),
+                None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended at once")),
+                Some(_) => Err(io::ErrorKind::InvalidData.into()),
+            }
+        });
+        worker.walls = match loaded.await {
+            Ok(Ok(loaded)) => loaded?,
+            Ok(Err(error)) => return Err(failed(error)),
+            Err(_) => {
+                let text =
+                    format!("task `{}` was not loaded within {} s on `{}`", job.task, LOAD_LIMIT.as_secs(), job.target);
+                return Err(Problem::new("worker.load_timeout", text));
+            }
+        };
+        Ok(worker)
+    }
+
+    /// Whether this worker may run that job.
+    pub(super) fn fits(&self, job: &Job) -> bool {
+        self.key == job.key
+    }
+
+    /// An idle worker says nothing; one that has something to say is dead or mad.
+    pub(super) fn if_well(mut self) -> Option<Worker> {
+        let silent = matches!(self.channel.try_receive(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        silent.then_some(self)
+    }
+
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.kin.pid()
+    }
+
+    /// How it died by itself, if it did.
+    pub(super) async fn died(&mut self) -> Option<ExitStatus> {
+        self.kin.ended(DEATH_LIMIT).await
+    }
+
+    /// SIGKILL, and waits for its end. Messages that were sent before can still be read.
+    pub(super) async fn kill(&mut self) {
+        self.kin.kill();
+        self.kin.ended(END_LIMIT).await;
+    }
+
+    pub(super) async fn end(mut self) {
+        self.kill().await;
+    }
+}
+
+fn spawn(stub: &Path, job: &Job) -> io::Result<Worker> {
+    let artifact = sealed(&job.code)?;
+    let (channel, theirs) = Channel::pair()?;
+    let mut command = Command::new(stub);
+    command.arg0("waft-stub").arg("--worker").env_clear();
+    command.stdin(Stdio::from(theirs)).stdout(Stdio::from(artifact)).stderr(Stdio::null());
+    process::isolate(&mut command, Tied::ToParent);
+    let kin = Kin::new(command.spawn()?);
+    Ok(Worker { key: job.key.clone(), channel, kin, walls: Vec::new() })
+}
+
+/// A file in memory that nobody can change any more, us included.
+fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // The file itself is never executed, and some systems insist on hearing that (vm.memfd_noexec);
+    // kernels before 6.3 do not know the word.
+    let descriptor = rustix::fs::memfd_create("artifact", flags | MemfdFlags::NOEXEC_SEAL)
+        .or_else(|_| rustix::fs::memfd_create("artifact", flags))?;
+    let mut file = File::from(descriptor);
+    file.write_all(bytes)?;
+    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, seals)?;
+    Ok(file.into())
+}
+
+fn rejected(job: &Job, fault: Fault, text: &str) -> Problem {
+    let (task, target) = (&job.task, &job.target);
+    match fault {
+        Fault::Walls => Problem::new("worker.walls", format!("on `{target}`, {text}")),
+        Fault::Artifact => {
+            Problem::new("task.artifact", format!("task `{task}` cannot be loaded on `{target}`: {text}"))
+                .hint("waft and its stub must be of the same release")
+        }
+        Fault::Import => {
+            Problem::new("task.import", format!("task `{task}` imports `{text}`, which no target offers"))
+                .hint("a task may import wasi_snapshot_preview1 and waft_v1")
+        }
+        Fault::Start => {
+            Problem::new("task.start", format!("task `{task}` has no function `_start`: it is a library, no command"))
+                .hint("build it as a program for wasm32-wasip1")
+        }
+        Fault::Memory => Problem::new("limit.mem", format!("task `{task}` does not fit: {text}"))
+            .hint("give it more with --allow mem:SIZE"),
+        Fault::Dir => {
+            Problem::new("task.dir", format!("a directory granted to task `{task}` cannot be opened on `{target}`: {text}"))
+                .hint("fs: grants name directories that exist on the target")
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The processes below one process, from `/proc`, and their end.
+
+use super::pid;
+use rustix::process::{PidfdFlags, Signal, WaitOptions, kill_process, pidfd_open, pidfd_send_signal};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+/// Rounds of stopping: each finds the children that the round before had begun to fork.
+const STOP_ROUNDS_MAX: u32 = 32;
+/// Between two looks at processes that were killed.
+const LOOK_AGAIN: Duration = Duration::from_millis(2);
+
+/// One living process. Pids come back; together with the time of its start it is unique.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Process {
+    pub pid: u32,
+    /// Clock ticks since boot.
+    started: u64,
+}
+
+struct Stat {
+    state: char,
+    parent: u32,
+    started: u64,
+}
+
+/// `/proc/PID/stat`: the name in parentheses may hold anything, also spaces and parentheses.
+fn parse(stat: &str) -> Option<Stat> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_ascii_whitespace();
+    let state = fields.next()?.chars().next()?;
+    let parent = fields.next()?.parse().ok()?;
+    // Field 22 of the whole line; the two before the name and these two are gone.
+    let started = fields.nth(17)?.parse().ok()?;
+    Some(Stat { state, parent, started })
+}
+
+fn stat(pid: u32) -> Option<Stat> {
+    // Bytes, because a process may call itself something that is no UTF-8.
+    let bytes = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    parse(&String::from_utf8_lossy(&bytes))
+}
+
+/// All living processes below `root`, without it. Zombies count as gone.
+pub fn below(root: u32) -> Vec<Process> {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    let mut children: HashMap<u32, Vec<(u32, Stat)>> = HashMap::new();
+    for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
+        if let Some(stat) = stat(pid) {
+            children.entry(stat.parent).or_default().push((pid, stat));
+        }
+    }
+    let (mut found, mut next) = (Vec::new(), vec![root]);
+    while let Some(parent) = next.pop() {
+        for (pid, stat) in children.remove(&parent).unwrap_or_default() {
+            next.push(pid);
+            if !matches!(stat.state, 'Z' | 'X') {
+                found.push(Process { pid, started: stat.started });
+            }
+        }
+    }
+    found
+}
+
+fn send(process: Process, signal: Signal) {
+    let Some(target) = pid(process.pid) else { return };
+    let same = || stat(process.pid).is_some_and(|now| now.started == process.started);
+    match pidfd_open(target, PidfdFlags::empty()) {
+        // Whoever has this pid now, the descriptor is his: if he is the one we saw, the signal cannot miss.
+        Ok(descriptor) if same() => {
+            let _ = pidfd_send_signal(&descriptor, signal);
+        }
+        // Before Linux 5.3 a moment remains in which the pid may change hands.
+        Err(rustix::io::Errno::NOSYS) if same() => {
+            let _ = kill_process(target, signal);
+        }
+        _ => {}
+    }
+}
+
+/// Kills everything below `root`, not `root` itself; true when nothing is left. Blocks, for at most `limit`.
+pub fn kill_below(root: u32, limit: Duration) -> bool {
+    let deadline = Instant::now() + limit;
+    loop {
+        let mut stopped = HashSet::new();
+        for _ in 0..STOP_ROUNDS_MAX {
+            let fresh: Vec<_> = below(root).into_iter().filter(|process| stopped.insert(*process)).collect();
+            if fresh.is_empty() {
+                break;
+            }
+            fresh.iter().for_each(|process| send(*process, Signal::STOP));
+        }
+        if stopped.is_empty() {
+            return true;
+        }
+        stopped.iter().for_each(|process| send(*process, Signal::KILL));
+        if root == std::process::id() {
+            reap(&stopped);
+        }
+        if Instant::now() >= deadline {
+            return below(root).is_empty();
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Waits for those among them that are our own children, so that their pids are free again.
+fn reap(processes: &HashSet<Process>) {
+    for target in processes.iter().filter_map(|process| pid(process.pid)) {
+        let _ = rustix::process::waitpid(Some(target), WaitOptions::NOHANG);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_shift_the_fields() {
+        let rest = "S 41 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777 3 4";
+        let stat = parse(&format!("42 (a) R 1 (b)) {rest}")).expect("parses");
+        assert_eq!((stat.state, stat.parent, stat.started), ('S', 41, 777));
+        assert!(parse("42 (cut off) S 41").is_none());
+        assert!(parse("").is_none());
+    }
+}

@@ -1,0 +1,201 @@
+//! One module, ready to be executed: what is made once per worker (engine, module, linked imports) and what
+//! is made anew for each execution (store, memory, WASI).
+
+use super::host::{self, Calls, Replaced};
+use super::output::Output;
+use super::wire::{Dir, End, Fault, FromWorker, Limits, Link, Load, cut};
+use std::fmt::{self, Write};
+use std::fs::File;
+use std::io;
+use std::sync::Arc;
+use waft_engine::imports::{WASI, functions};
+use waft_proto::msg::Stream;
+use wasmtime::{Engine, InstancePre, Linker, Module, Store, StoreLimits, StoreLimitsBuilder, Trap, WasmBacktrace};
+use wasmtime_wasi::p1::{self, WasiP1Ctx};
+use wasmtime_wasi::p2::pipe::MemoryInputPipe;
+use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
+
+/// Tables of a module, and elements of each (16 bytes or less): Go and C++ modules use some ten thousand.
+const TABLES_MAX: usize = 4;
+const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+/// Functions that the report of a trap names, innermost first.
+const FRAMES_MAX: usize = 8;
+const PAGE_BYTES: u64 = 64 << 10;
+
+/// What the host functions of one execution know.
+pub(super) struct State {
+    wasi: WasiP1Ctx,
+    limits: StoreLimits,
+    pub(super) calls: Calls,
+}
+
+pub(super) struct Guest {
+    engine: Engine,
+    module: InstancePre<State>,
+    dirs: Vec<Dir>,
+    limits: Limits,
+}
+
+/// How a guest leaves: WASI's `proc_exit` with any number. wasmtime's own traps from 126 on.
+#[derive(Debug)]
+struct Exit(u32);
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the task ended with exit code {}", self.0)
+    }
+}
+
+impl std::error::Error for Exit {}
+
+impl Guest {
+    /// Maps the artifact and links it. The error is a fault and its object.
+    pub(super) fn load(artifact: File, load: &Load) -> Result<Guest, (Fault, String)> {
+        let broken = |error: wasmtime::Error| (Fault::Artifact, format!("{error:#}"));
+        let engine = waft_engine::config(load.engine).and_then(|config| Engine::new(&config)).map_err(broken)?;
+        // SAFETY: the stub took these bytes from the blob that the controller named as this task's artifact,
+        // by hash, and sealed the file, so they are what the controller's compiler wrote and stay so.
+        let module = unsafe { Module::deserialize_open_file(&engine, artifact) }.map_err(broken)?;
+        let linker = linker(&engine).map_err(broken)?;
+        fits(&module, &load.limits)?;
+        known(&module)?;
+        if module.get_export("_start").is_none_or(|start| start.func().is_none()) {
+            return Err((Fault::Start, String::new()));
+        }
+        let module = linker.instantiate_pre(&module).map_err(|error| (Fault::Import, format!("{error:#}")))?;
+        let guest = Guest { engine, module, dirs: load.dirs.clone(), limits: load.limits };
+        // A directory that is missing now is a better answer than a task that fails halfway.
+        guest.wasi(&[], &[], Vec::new())?;
+        Ok(guest)
+    }
+
+    /// Runs the task once and says how it went. An error only when the stub is gone.
+    pub(super) async fn execute(
+        &self,
+        link: &Arc<Link>,
+        execution: u64,
+        args: &[&str],
+        env: &[(&str, &str)],
+        params: Vec<u8>,
+    ) -> io::Result<()> {
+        let stdout = Output::new(link, execution, Stream::Stdout, self.limits.out_bytes);
+        let stderr = Output::new(link, execution, Stream::Stderr, self.limits.out_bytes);
+        let ended = match self.wasi(args, env, params) {
+            Ok(mut wasi) => {
+                let wasi = wasi.stdout(stdout.clone()).stderr(stderr.clone()).build_p1();
+                self.call(State { wasi, limits: self.store_limits(), calls: Calls::new(link, execution) }).await
+            }
+            Err((_, text)) => Err(wasmtime::Error::msg(text)),
+        };
+        let text;
+        let end = match ended {
+            Ok(()) => End::Exit(0),
+            Err(error) => match error.downcast_ref::<Exit>() {
+                Some(Exit(code)) => End::Exit(*code),
+                None if error.is::<Replaced>() => End::Replaced,
+                None => {
+                    text = explain(&error);
+                    End::Trap(cut(&text))
+                }
+            },
+        };
+        let (stdout_bytes, stderr_bytes) = (stdout.written(), stderr.written());
+        link.send(&FromWorker::Done { execution, end, stdout_bytes, stderr_bytes })
+    }
+
+    async fn call(&self, state: State) -> wasmtime::Result<()> {
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.limits);
+        // Nobody ticks the epoch: the deadline is the stub's, by SIGKILL.
+        store.set_epoch_deadline(1);
+        let instance = self.module.instantiate_async(&mut store).await?;
+        instance.get_typed_func::<(), ()>(&mut store, "_start")?.call_async(&mut store, ()).await
+    }
+
+    /// Everything but the outputs. No sockets, no environment of ours; clocks and randomness are allowed.
+    fn wasi(&self, args: &[&str], env: &[(&str, &str)], params: Vec<u8>) -> Result<WasiCtxBuilder, (Fault, String)> {
+        let mut wasi = WasiCtxBuilder::new();
+        // This process has nothing else to do while a task waits, and no other thread to do it on.
+        wasi.allow_blocking_current_thread(true);
+        wasi.args(args).envs(env).stdin(MemoryInputPipe::new(params));
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        for Dir { path, writable } in &self.dirs {
+            let perms = if *writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+            wasi.preopened_dir(path, path, perms)
+                .map_err(|error| (Fault::Dir, format!("{path}: {}", error.root_cause())))?;
+        }
+        Ok(wasi)
+    }
+
+    fn store_limits(&self) -> StoreLimits {
+        StoreLimitsBuilder::new()
+            .memory_size(usize::try_from(self.limits.memory_bytes).unwrap_or(usize::MAX))
+            .memories(1)
+            .tables(TABLES_MAX)
+            .table_elements(TABLE_ELEMENTS_MAX)
+            .instances(1)
+            .build()
+    }
+}
+
+pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    p1::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi)?;
+    linker.allow_shadowing(true);
+    linker.func_wrap(WASI, "proc_exit", |code: u32| -> wasmtime::Result<()> { Err(Exit(code).into()) })?;
+    linker.allow_shadowing(false);
+    host::add(&mut linker)?;
+    Ok(linker)
+}
+
+/// What a module needs from the beginning can be told before it runs, with its name.
+fn fits(module: &Module, limits: &Limits) -> Result<(), (Fault, String)> {
+    let needs = module.resources_required();
+    let memory = needs.max_initial_memory_size.unwrap_or(0).saturating_mul(PAGE_BYTES);
+    if memory > limits.memory_bytes {
+        return Err((
+            Fault::Memory,
+            format!("it begins with {memory} bytes of memory and may have {}", limits.memory_bytes),
+        ));
+    }
+    let elements = needs.max_initial_table_size.unwrap_or(0);
+    if elements > TABLE_ELEMENTS_MAX as u64 || needs.num_tables as usize > TABLES_MAX {
+        let tables = needs.num_tables;
+        return Err((
+            Fault::Memory,
+            format!(
+                "it has {tables} tables with up to {elements} elements and may have {TABLES_MAX} with {TABLE_ELEMENTS_MAX}"
+            ),
+        ));
+    }
+    Ok(())
+}
+
+fn known(module: &Module) -> Result<(), (Fault, String)> {
+    match module.imports().find(|import| !functions(import.module()).contains(&import.name())) {
+        Some(import) => Err((Fault::Import, format!("{}.{}", import.module(), import.name()))),
+        None => Ok(()),
+    }
+}
+
+/// What a trap is called, and in which functions it happened, as far as the module names them.
+fn explain(error: &wasmtime::Error) -> String {
+    let what = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => error.root_cause().to_string(),
+    };
+    let mut text = what.strip_prefix("wasm trap: ").unwrap_or(&what).to_owned();
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else { return text };
+    for (at, frame) in backtrace.frames().iter().take(FRAMES_MAX).enumerate() {
+        let link = if at == 0 { ", in" } else { ", called from" };
+        // Writing to a string cannot fail.
+        let _ = match frame.func_name() {
+            Some(name) => write!(text, "{link} `{name}`"),
+            None => write!(text, "{link} function {}", frame.func_index()),
+        };
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,274 @@
+//! What the stub and its workers and supervisors say to each other, over one `SOCK_SEQPACKET` pair each: a
+//! packet is a message, postcard-encoded, at most [`MESSAGE_BYTES_MAX`]. Both ends are of one build, so
+//! there is no version; but the stub reads a worker's packets as it reads a stranger's, since a task may
+//! have taken the worker over. Longer things come in [`Part`]s, which the receiver counts.
+//!
+//! ```text
+//!   stub -> worker       Load, then per execution: Start, Input*, and Reply+ or Replaced after a Call
+//!   worker -> stub       Loaded or Rejected, then per execution: (Output | Call)*, Done
+//!   stub -> supervisor   Supervise, Input*
+//!   supervisor -> stub   Begun or Refused, then Exited or Signalled, then the end of the socket
+//! ```
+
+use rustix::net::{RecvFlags, SendFlags};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use waft_proto::limits::CHUNK_BYTES_MAX;
+use waft_proto::msg::{Engine, Stream};
+
+/// A packet, bytes.
+pub(crate) const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES_MAX + 16 * 1024;
+/// Bytes of one part, or of one piece of output.
+pub(crate) const PART_BYTES_MAX: usize = CHUNK_BYTES_MAX;
+/// What a task may ask with one call, bytes.
+pub(crate) const REQUEST_BYTES_MAX: usize = 1 << 20;
+/// What a call may answer, bytes.
+pub(crate) const REPLY_BYTES_MAX: usize = 1 << 20;
+/// Text that a worker says about a failure, bytes; the rest is cut off.
+pub(crate) const TEXT_BYTES_MAX: usize = 4096;
+
+const _: () = assert!(PART_BYTES_MAX + TEXT_BYTES_MAX < MESSAGE_BYTES_MAX, "a part and its envelope fit");
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToWorker<'a> {
+    /// First, to a process that shall be a worker. Its artifact is its stdout.
+    Load(Load),
+    /// First, to a process that shall be a supervisor. Stdout and stderr are the program's.
+    Supervise {
+        /// What is executed; `argv[0]` may be another word.
+        path: &'a str,
+        argv: Vec<&'a str>,
+        /// Beside `PATH` and `LANG`.
+        env: Vec<(&'a str, &'a str)>,
+        #[serde(borrow)]
+        stdin: Part<'a>,
+    },
+    Start {
+        execution: u64,
+        args: Vec<&'a str>,
+        env: Vec<(&'a str, &'a str)>,
+        #[serde(borrow)]
+        params: Part<'a>,
+    },
+    /// More of `params` or `stdin`.
+    Input(#[serde(borrow)] Part<'a>),
+    /// The answer to a call, JSON.
+    Reply {
+        execution: u64,
+        #[serde(borrow)]
+        part: Part<'a>,
+    },
+    /// The answer to an `exec`: the execution is a program now, and the guest's is over.
+    Replaced { execution: u64 },
+}
+
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub(crate) struct Load {
+    pub(crate) engine: Engine,
+    pub(crate) dirs: Vec<Dir>,
+    pub(crate) limits: Limits,
+}
+
+/// A granted directory, preopened under the same absolute path.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub(crate) struct Dir {
+    pub(crate) path: String,
+    pub(crate) writable: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub(crate) struct Limits {
+    /// Linear memory, bytes.
+    pub(crate) memory_bytes: u64,
+    /// Each of stdout and stderr, bytes; what is written beyond it is counted and dropped.
+    pub(crate) out_bytes: u64,
+    /// Open files of the worker, number.
+    pub(crate) files: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) struct Part<'a> {
+    /// Another part follows.
+    pub(crate) more: bool,
+    #[serde(with = "raw")]
+    pub(crate) bytes: &'a [u8],
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromWorker<'a> {
+    Loaded { walls: Vec<&'a str> },
+    Rejected { fault: Fault, text: &'a str },
+    Output {
+        execution: u64,
+        stream: Stream,
+        #[serde(with = "raw")]
+        bytes: &'a [u8],
+    },
+    Call {
+        execution: u64,
+        function: Function,
+        #[serde(borrow)]
+        part: Part<'a>,
+    },
+    Done {
+        execution: u64,
+        #[serde(borrow)]
+        end: End<'a>,
+        stdout_bytes: u64,
+        stderr_bytes: u64,
+    },
+    Begun,
+    /// The program could not be started.
+    Refused { text: &'a str },
+    Exited(u32),
+    Signalled(i32),
+}
+
+/// Why a worker cannot run its module at all. The stub makes the sentence.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Fault {
+    /// The walls could not be raised.
+    Walls,
+    /// The artifact cannot be loaded here.
+    Artifact,
+    /// It imports what no host has; the text is the name.
+    Import,
+    /// It has no `_start`.
+    Start,
+    /// It needs more memory or larger tables from the beginning than it may have.
+    Memory,
+    /// A granted directory cannot be opened; the text names it.
+    Dir,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Function {
+    Facts,
+    Exec,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum End<'a> {
+    Exit(u32),
+    Trap(&'a str),
+    Replaced,
+}
+
+/// Byte strings in one piece instead of number by number.
+mod raw {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_bytes(bytes)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'de [u8], D::Error> {
+        Deserialize::deserialize(from)
+    }
+}
+
+/// `bytes` as parts; always at least one.
+pub(crate) fn parts(bytes: &[u8]) -> impl Iterator<Item = Part<'_>> {
+    let count = bytes.len().div_ceil(PART_BYTES_MAX).max(1);
+    (0..count).map(move |at| {
+        let from = at * PART_BYTES_MAX;
+        let to = bytes.len().min(from + PART_BYTES_MAX);
+        Part { more: at + 1 < count, bytes: bytes.get(from..to).unwrap_or_default() }
+    })
+}
+
+/// The longest beginning of `text` that is at most [`TEXT_BYTES_MAX`].
+pub(crate) fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or_default()
+}
+
+/// A packet into `buffer`, which is [`packet_buffer`].
+pub(crate) fn encode<'b>(message: &impl Serialize, buffer: &'b mut [u8]) -> io::Result<&'b [u8]> {
+    let limit = buffer.len().min(MESSAGE_BYTES_MAX);
+    postcard::to_slice(message, &mut buffer[..limit])
+        .map(|packet| &*packet)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "a message is longer than its limit"))
+}
+
+pub(crate) fn decode<'b, M: Deserialize<'b>>(packet: &'b [u8]) -> io::Result<M> {
+    let broken = || io::Error::new(io::ErrorKind::InvalidData, "a message that cannot be decoded");
+    if packet.len() > MESSAGE_BYTES_MAX {
+        return Err(broken());
+    }
+    match postcard::take_from_bytes(packet) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(broken()),
+    }
+}
+
+/// Room for one packet, and for one byte that no packet may have.
+pub(crate) fn packet_buffer() -> Box<[u8]> {
+    vec![0; MESSAGE_BYTES_MAX + 1].into_boxed_slice()
+}
+
+pub(crate) fn send(socket: impl AsFd, packet: &[u8]) -> io::Result<()> {
+    loop {
+        match rustix::net::send(&socket, packet, SendFlags::NOSIGNAL) {
+            Err(rustix::io::Errno::INTR) => {}
+            sent => return sent.map(drop).map_err(Into::into),
+        }
+    }
+}
+
+/// The bytes of the next packet; none at the end.
+pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match rustix::net::recv(&socket, &mut *buffer, RecvFlags::empty()) {
+            Err(rustix::io::Errno::INTR) => {}
+            received => return received.map(|(read, _)| read).map_err(Into::into),
+        }
+    }
+}
+
+/// The worker's end of the channel: blocking.
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: OwnedFd,
+}
+
+impl AsRawFd for Link {
+    fn as_raw_fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+}
+
+impl Link {
+    pub(crate) fn new(socket: OwnedFd) -> Link {
+        Link { socket }
+    }
+
+    pub(crate) fn send(&self, message: &FromWorker<'_>) -> io::Result<()> {
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        send(&self.socket, encode(message, &mut buffer)?)
+    }
+
+    /// The next message, or none when the stub has closed its end.
+    pub(crate) fn receive<'b>(&self, buffer: &'b mut [u8]) -> io::Result<Option<ToWorker<'b>>> {
+        match receive(&self.socket, buffer)? {
+            0 => Ok(None),
+            read => decode(buffer.get(..read).unwrap_or_default()).map(Some),
+        }
+    }
+
+    /// A long thing, whose first part is here, to its end.
+    pub(crate) fn rest_of_input(&self, first: Part<'_>) -> io::Result<Vec<u8>> {
+        let (mut bytes, mut more) = (first.bytes.to_vec(), first.more);
+        let mut buffer = packet_buffer();
+        while more {
+            match self.receive(&mut buffer)? {
+                Some(ToWorker::Input(part)) => {
+                    bytes.extend_from_slice(part.bytes);
+                    more = part.more;
+                }
+                _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+            }
+        }
+        Ok(bytes)
+    }
+}

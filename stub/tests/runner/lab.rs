@@ -1,0 +1,197 @@
+//! Runs a module written as WebAssembly text through a pool, and collects what came of it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use waft_proto::envelope::{Artifact, Envelope};
+use waft_proto::id::{Hash, RunId};
+use waft_proto::msg::{Arch, Engine, Outcome, Stream};
+use waft_proto::node::ReadyRun;
+use waft_proto::run::Problem;
+use waft_stub::pool::{Job, JobEvent, Pool};
+
+/// No test takes this long; one that does hangs.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn pool() -> Pool {
+    Pool::with_program(PathBuf::from(env!("CARGO_BIN_EXE_waft-stub")))
+}
+
+pub struct Order {
+    pub wat: String,
+    pub grants: Vec<String>,
+    pub params: Vec<u8>,
+    pub timeout: Duration,
+    pub check: bool,
+}
+
+/// A task without grants.
+pub fn task(wat: impl Into<String>) -> Order {
+    Order { wat: wat.into(), grants: Vec::new(), params: b"{}".to_vec(), timeout: PATIENCE, check: false }
+}
+
+impl Order {
+    pub fn grant(mut self, grant: impl Into<String>) -> Order {
+        self.grants.push(grant.into());
+        self
+    }
+
+    pub fn params(mut self, params: impl Into<Vec<u8>>) -> Order {
+        self.params = params.into();
+        self
+    }
+
+    pub fn timeout_ms(mut self, ms: u64) -> Order {
+        self.timeout = Duration::from_millis(ms);
+        self
+    }
+
+    pub fn check(mut self) -> Order {
+        self.check = true;
+        self
+    }
+
+    pub fn job(&self) -> Result<Job, Problem> {
+        let engine = Engine { arch: Arch::here().expect("an engine for here"), profile: waft_stub::profile() };
+        let code = artifact(engine, &self.wat);
+        let artifact = Hash::of(&code);
+        let envelope = Envelope {
+            run: RunId([7; 16]),
+            task: "probe".to_owned(),
+            targets: Vec::new(),
+            module: Hash::of(self.wat.as_bytes()),
+            artifacts: vec![Artifact { engine, hash: artifact, bytes: code.len() as u64 }],
+            params: Hash::of(&self.params),
+            grants: self.grants.clone(),
+            check: self.check,
+            timeout_ms: u64::try_from(self.timeout.as_millis()).expect("a short time"),
+            expires: u64::MAX,
+            nonce: [0; 8],
+        };
+        let input = Arc::from(self.params.as_slice());
+        Job::prepare(ReadyRun { envelope, artifact, code, input }, "web1")
+    }
+
+    /// Runs it in a pool of its own.
+    pub async fn run(&self) -> Ran {
+        let pool = pool();
+        let ran = self.run_in(&pool).await;
+        pool.shutdown().await;
+        ran
+    }
+
+    pub async fn run_in(&self, pool: &Pool) -> Ran {
+        let (events, mut receiver) = mpsc::channel(1);
+        // Nobody cancels.
+        let (_cancel, cancelled) = oneshot::channel();
+        let run = pool.run(self.job().expect("a good order"), events, cancelled);
+        let (ran, ()) = tokio::time::timeout(PATIENCE, async { tokio::join!(collect(&mut receiver), run) })
+            .await
+            .expect("the run ends");
+        ran
+    }
+}
+
+/// Compiled once per module: tests share many.
+fn artifact(engine: Engine, wat: &str) -> Arc<[u8]> {
+    static KNOWN: Mutex<Option<HashMap<String, Arc<[u8]>>>> = Mutex::new(None);
+    let mut known = KNOWN.lock().expect("no test panics in here");
+    let known = known.get_or_insert_default();
+    if let Some(code) = known.get(wat) {
+        return Arc::clone(code);
+    }
+    let wasm = wat::parse_str(wat).expect("a module");
+    let code: Arc<[u8]> = waft_engine::compile(engine, &wasm).expect("compiles").into();
+    known.insert(wat.to_owned(), Arc::clone(&code));
+    code
+}
+
+/// What came of a run.
+pub struct Ran {
+    pub states: Vec<&'static str>,
+    pub stdout: Vec<u8>,
+    pub stderr: Vec<u8>,
+    pub outcome: Outcome,
+}
+
+impl Ran {
+    pub fn stdout(&self) -> &str {
+        std::str::from_utf8(&self.stdout).expect("text on stdout")
+    }
+
+    pub fn code(&self) -> &str {
+        self.outcome.problem.as_ref().map_or("", |problem| &problem.code)
+    }
+
+    pub fn message(&self) -> &str {
+        self.outcome.problem.as_ref().map_or("", |problem| &problem.message)
+    }
+}
+
+pub async fn collect(events: &mut mpsc::Receiver<JobEvent>) -> Ran {
+    let (mut states, mut stdout, mut stderr) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        match events.recv().await.expect("one Done before the end") {
+            JobEvent::Ready => states.push("ready"),
+            JobEvent::Running => states.push("running"),
+            JobEvent::Output { stream: Stream::Stdout, bytes } => stdout.extend(bytes),
+            JobEvent::Output { bytes, .. } => stderr.extend(bytes),
+            JobEvent::Done(outcome) => {
+                assert!(events.recv().await.is_none(), "nothing comes after Done");
+                return Ran { states, stdout, stderr, outcome };
+            }
+        }
+    }
+}
+
+/// A command whose `_start` is `body`, with the imports that tests use, two pages of memory, and `data` at
+/// address 1024.
+pub fn command(data: &str, body: &str) -> String {
+    let data: String = data.bytes().map(|byte| format!("\\{byte:02x}")).collect();
+    format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "proc_exit" (func $proc_exit (param i32)))
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll_oneoff (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "random_get" (func $random_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_get" (func $environ_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "environ_sizes_get" (func $environ_sizes_get (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_prestat_dir_name" (func $dir_name (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_create_directory" (func $mkdir (param i32 i32 i32) (result i32)))
+  (import "waft_v1" "exec" (func $exec (param i32 i32) (result i32)))
+  (import "waft_v1" "facts" (func $facts (param i32 i32) (result i32)))
+  (import "waft_v1" "take" (func $take (param i32 i32) (result i32)))
+  (memory (export "memory") 4)
+  (data (i32.const 1024) "{data}")
+  ;; Writes len bytes at ptr to fd.
+  (func $write (param $fd i32) (param $ptr i32) (param $len i32)
+    (i32.store (i32.const 0) (local.get $ptr))
+    (i32.store (i32.const 4) (local.get $len))
+    (drop (call $fd_write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8))))
+  ;; Writes a kept reply to stdout, in pieces of 100 bytes.
+  (func $show (local $got i32)
+    (loop $more
+      (local.set $got (call $take (i32.const 70000) (i32.const 100)))
+      (if (i32.gt_s (local.get $got) (i32.const 0))
+        (then
+          (call $write (i32.const 1) (i32.const 70000) (local.get $got))
+          (br $more)))))
+  (func $main (export "_start") {body}))"#
+    )
+}
+
+/// Waits until `check` is true, with a bound.
+pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+    tokio::time::timeout(PATIENCE, async {
+        while !check() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    })
+    .await
+    .unwrap_or_else(|_| panic!("never happened: {what}"));
+}

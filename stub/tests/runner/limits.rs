@@ -1,0 +1,118 @@
+//! What a task may use up.
+
+use crate::lab::{command, pool, task};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use waft_proto::run::Status;
+use waft_stub::pool::JobEvent;
+
+/// Writes 4096 bytes of zeros `times` times, or for ever.
+fn flood(times: Option<u32>) -> String {
+    let body = match times {
+        Some(times) => format!(
+            "(local $left i32) (local.set $left (i32.const {times}))
+             (loop $more
+               (call $write (i32.const 1) (i32.const 70000) (i32.const 4096))
+               (local.set $left (i32.sub (local.get $left) (i32.const 1)))
+               (br_if $more (local.get $left)))"
+        ),
+        None => "(loop $more (call $write (i32.const 1) (i32.const 70000) (i32.const 4096)) (br $more))".to_owned(),
+    };
+    command("", &body)
+}
+
+#[tokio::test]
+async fn output_beyond_the_limit_is_counted_and_dropped() {
+    let ran = task(flood(Some(100))).grant("out:10000").run().await;
+    assert_eq!(ran.outcome.status, Status::Ok);
+    assert_eq!(ran.stdout.len(), 10_000);
+    assert_eq!((ran.outcome.stdout_bytes, ran.outcome.stdout_truncated), (409_600, true));
+    assert_eq!((ran.outcome.stderr_bytes, ran.outcome.stderr_truncated), (0, false));
+}
+
+#[tokio::test]
+async fn output_of_exactly_the_limit_is_whole() {
+    let ran = task(flood(Some(100))).grant("out:409600").run().await;
+    assert_eq!((ran.stdout.len(), ran.outcome.stdout_truncated), (409_600, false));
+}
+
+#[tokio::test]
+async fn a_flood_that_is_killed_is_known_to_be_truncated() {
+    let ran = task(flood(None)).grant("out:10000").timeout_ms(500).run().await;
+    assert_eq!(ran.outcome.status, Status::TimedOut);
+    assert_eq!((ran.stdout.len(), ran.outcome.stdout_truncated), (10_000, true));
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_read_holds_the_task() {
+    let pool = pool();
+    let (events, mut receiver) = mpsc::channel(1);
+    let (_cancel, cancelled) = oneshot::channel();
+    let order = task(flood(None)).grant("out:1G").timeout_ms(1_000);
+    let run = pool.run(order.job().expect("a good order"), events, cancelled);
+    let one = async {
+        loop {
+            if let JobEvent::Output { .. } = receiver.recv().await.expect("output comes") {
+                break;
+            }
+        }
+        // Far beyond the deadline, nobody takes a second one.
+        tokio::time::sleep(Duration::from_millis(1_200)).await;
+        loop {
+            if let JobEvent::Done(outcome) = receiver.recv().await.expect("a Done comes") {
+                return outcome;
+            }
+        }
+    };
+    let (outcome, ()) = tokio::join!(one, run);
+    assert_eq!(outcome.status, Status::TimedOut);
+    // The socket's own buffer is all that a flood of a second may fill.
+    assert!(outcome.stdout_bytes < 1 << 20, "{} bytes went out", outcome.stdout_bytes);
+}
+
+#[tokio::test]
+async fn memory_ends_at_its_limit() {
+    // Grows until it may not, and exits with the number of MiB it has.
+    let bomb = command(
+        "",
+        "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
+         (call $proc_exit (i32.shr_u (memory.size) (i32.const 4)))",
+    );
+    for (grant, mib) in [("mem:16M", 15), ("mem:64M", 63)] {
+        let ran = task(bomb.clone()).grant(grant).run().await;
+        assert_eq!((ran.outcome.status, ran.outcome.exit_code), (Status::Failed, Some(mib)), "{grant}");
+    }
+    let unlimited = task(bomb).run().await;
+    assert_eq!(unlimited.outcome.exit_code, Some(255), "256 MiB by default");
+}
+
+#[tokio::test]
+async fn a_module_that_begins_too_large_is_told_so() {
+    let wat = r#"(module (memory (export "memory") 300) (func (export "_start")))"#;
+    let ran = task(wat).grant("mem:16M").run().await;
+    assert_eq!((ran.outcome.status, ran.code()), (Status::Failed, "limit.mem"));
+    assert!(ran.message().contains("19660800"), "{}", ran.message());
+    assert_eq!(task(wat).run().await.outcome.status, Status::Ok);
+}
+
+#[tokio::test]
+async fn tables_end_at_their_limit() {
+    let bomb = r#"(module (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+      (memory (export "memory") 1) (table $t 1 funcref)
+      (func (export "_start")
+        (loop $more (br_if $more (i32.ne (table.grow $t (ref.null func) (i32.const 65536)) (i32.const -1))))
+        (call $exit (i32.shr_u (table.size $t) (i32.const 16)))))"#;
+    let ran = task(bomb).run().await;
+    assert_eq!((ran.outcome.status, ran.outcome.exit_code), (Status::Failed, Some(15)));
+    let huge = r#"(module (table 10000000 funcref) (func (export "_start")))"#;
+    assert_eq!(task(huge).run().await.code(), "limit.mem");
+}
+
+#[tokio::test]
+async fn one_long_call_does_not_outlive_the_deadline() {
+    let body = "(drop (memory.grow (i32.const 3000)))
+                (loop $again (drop (call $random_get (i32.const 0) (i32.const 190000000))) (br $again))";
+    let ran = task(command("", body)).timeout_ms(300).run().await;
+    assert_eq!(ran.outcome.status, Status::TimedOut);
+    assert!(ran.outcome.ms < 5_000, "{} ms", ran.outcome.ms);
+}

@@ -1,0 +1,9 @@
+//! Tasks in real worker processes: how they begin, what they may do, how they end, and that nothing of them
+//! is left.
+
+mod ends;
+mod limits;
+mod lab;
+mod programs;
+mod rights;
+mod workers;
