@@ -18,7 +18,7 @@ help:
 	@echo 'make clean        remove all that was built'
 
 build:
-	@scripts/setup.sh check
+	@scripts/setup.sh demo
 	cargo build --locked --release
 
 demo: build
@@ -26,7 +26,7 @@ demo: build
 
 # The end-to-end tests drive the program. It is built in the tests' own profile: wasmtime and Cranelift are compiled once.
 test:
-	@scripts/setup.sh check
+	@scripts/setup.sh test
 	cargo build --locked --workspace
 	@WAFT_BIN="$(CURDIR)/target/debug/waft" $(NEXTEST)
 

@@ -168,7 +168,12 @@ impl Driver {
                 link.bytes_down += bytes.len() as u64;
                 self.node.handle_bytes(peer, &bytes, now);
             }
-            Io::Started(..) => link.held = false,
+            Io::Started(..) => {
+                link.held = false;
+                if let Peer::Child(child) = peer {
+                    self.node.started(child, now);
+                }
+            }
             Io::Written(..) => link.idle = true,
             Io::Learned(_, _, learned) => {
                 if let Peer::Child(child) = peer {

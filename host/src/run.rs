@@ -11,7 +11,7 @@
 
 use crate::compile::{self, Cache};
 use crate::controller::{Controller, Seen};
-use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, Traffic};
+use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, TextCutter, Traffic};
 use crate::tree::{Shape, ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -66,6 +66,7 @@ struct Target {
     running: Option<Instant>,
     stdout: Captured,
     stderr: Captured,
+    cutters: BTreeMap<Stream, TextCutter>,
     bytes: Traffic,
     policy: Policy,
     done: bool,
@@ -122,14 +123,19 @@ impl Books<'_> {
             Stream::Stdout => target.stdout.add(&bytes),
             Stream::Stderr | Stream::Log => target.stderr.add(&bytes),
         }
+        let bytes = target.cutters.entry(stream).or_default().push(bytes);
         let name = target.name.clone();
-        self.emit(Some(name), Body::Output { stream, bytes });
+        if !bytes.is_empty() {
+            self.emit(Some(name), Body::Output { stream, bytes });
+        }
     }
 
     /// The one result of a target; a second is ignored.
     fn end(&mut self, node: NodeId, outcome: msg::Outcome) {
         let Some(target) = self.targets.get_mut(&node).filter(|target| !target.done) else { return };
         target.done = true;
+        let rest: Vec<(Stream, Vec<u8>)> =
+            std::mem::take(&mut target.cutters).into_iter().map(|(stream, mut cutter)| (stream, cutter.finish())).collect();
         let stdout = std::mem::take(&mut target.stdout);
         let stderr = std::mem::take(&mut target.stderr);
         let truncated = stdout.truncated || outcome.stdout_truncated;
@@ -155,6 +161,9 @@ impl Books<'_> {
             problem: outcome.problem,
         };
         let name = target.name.clone();
+        for (stream, bytes) in rest.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
+            self.emit(Some(name.clone()), Body::Output { stream, bytes });
+        }
         *self.counts.entry(status).or_default() += 1;
         self.open -= 1;
         self.emit(Some(name), Body::Result(Box::new(body)));
@@ -219,6 +228,7 @@ pub async fn run(
                 running: None,
                 stdout: Captured::default(),
                 stderr: Captured::default(),
+                cutters: BTreeMap::new(),
                 bytes: Traffic::default(),
                 policy: Policy::None,
                 done: false,

@@ -68,7 +68,7 @@ pub const KEEPALIVE_ONLINE: u32 = 2;
 pub const KEEPALIVE_LOST: u32 = 6;
 
 /// From the preamble to the peer's hello (or welcome), milliseconds.
-pub const HELLO_DEADLINE_MS: u64 = 60_000;
+pub const HELLO_DEADLINE_MS: u64 = 20_000;
 /// A run may wait this long for a blob without a byte of it arriving, milliseconds.
 pub const FETCH_IDLE_MS: u64 = 60_000;
 /// A transfer that was fed nothing for so long goes before older ones, once: behind a long transfer on a

@@ -341,7 +341,8 @@ pub struct Remembered {
 pub enum Report {
     /// Said by the parent of the node: its hello arrived.
     Joined(Box<Hello>),
-    /// Said by the parent: the node, and all below it, cannot be reached or is gone.
+    /// Said by the parent: the node, and all below it, cannot be reached or is gone. Bulk, so that it stays
+    /// behind the output and results that came before it.
     Gone {
         lost: bool,
         problem: Problem,

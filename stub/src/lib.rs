@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn users_are_found_by_number_and_odd_lines_are_passed_over() {
-        let passwd = "# comment\nroot:x:0:0:root:/root:/bin/sh\n+nis\nbad:x:seven:1::/:/bin/sh\nweb:x:33:33::/:\n";
+        let passwd =
+            "# comment\nroot:x:0:0:root:/root:/bin/sh\n+nis\nbad:x:seven:1::/:/bin/sh\nweb:x:33:33::/:\n";
         assert_eq!(find_user(passwd, 0), Some("root"));
         assert_eq!(find_user(passwd, 33), Some("web"));
         assert_eq!(find_user(passwd, 7), None);

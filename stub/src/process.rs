@@ -76,7 +76,9 @@ fn keeper(stub: i32, held: &OwnedFd) -> i32 {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == stub => {
                 kill_descendants();
-                return status.exit_status().unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or(0));
+                return status
+                    .exit_status()
+                    .unwrap_or_else(|| 128 + status.terminating_signal().unwrap_or(0));
             }
             // An orphan from below, or a signal.
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -104,7 +106,10 @@ pub(crate) fn close_others(kept: &[i32]) {
     }
     let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")
         .map(|entries| {
-            entries.flatten().filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok())).collect()
+            entries
+                .flatten()
+                .filter_map(|entry| entry.file_name().to_str().and_then(|name| name.parse().ok()))
+                .collect()
         })
         .unwrap_or_else(|_| (0..DESCRIPTORS_MAX).collect());
     for fd in open.into_iter().filter(|fd| *fd > libc::STDERR_FILENO && !kept.contains(fd)) {

@@ -6,8 +6,8 @@ elif [ "$(printf ab | { head -c1 >/dev/null 2>&1; head -c1 2>/dev/null; })" = b 
 elif [ "$(printf abcd | { dd bs=2 count=1 iflag=fullblock 2>/dev/null; printf -; dd bs=1 count=1 2>/dev/null; })" = ab-c ]; then p=dd; x=1;
 elif command -v head >/dev/null 2>&1; then p=head;
 fi;
-m=$(uname -m);
-echo "WAFT1 $(uname -s) $m $p $x $z";
+s=$(uname -s 2>/dev/null); m=$(uname -m 2>/dev/null);
+echo "WAFT1 ${s:-unknown} ${m:-unknown} $p $x $z";
 fail() { echo "WAFT1-FAIL $*"; exit 70; };
 read -r a n g w d || exit 71;
 if [ "$a" = "$m" ]; then :; else fail arch "$m"; fi;
@@ -19,14 +19,16 @@ python3) exec python3 -c "$(printf "@PYTHON@")" "$n" "$g" "$w" "$m" "$XDG_RUNTIM
 none) fail reader;;
 esac;
 if [ $w = mem ]; then fail memfd no perl or python3; fi;
-t=; l=;
+room() { if [ $p = dd ]; then dd if=/dev/zero bs=$n count=3; else head -c $((n * 3)) /dev/zero; fi; };
+take() { if [ $p = dd ]; then dd bs=$n count=1 iflag=fullblock 2>/dev/null; else head -c $n; fi; };
+t=; l=; trap "[ -z \"\$t\" ] || rm -f \"\$t\"" 0;
 for c in "$XDG_RUNTIME_DIR" /dev/shm "$d"; do
 [ -n "$c" ] || continue;
 l="$l $c"; t=$c/.waft-$$; rm -f "$t" 2>/dev/null;
-if (umask 077; printf "#\041/bin/sh\nexit 0\n" >"$t") 2>/dev/null && chmod 700 "$t" && "$t" 2>/dev/null; then break; fi;
+if (umask 077; set -C; printf "#\041/bin/sh\nexit 0\n" >"$t") 2>/dev/null && chmod 700 "$t" && "$t" 2>/dev/null && room >"$t" 2>/dev/null; then break; fi;
 rm -f "$t" 2>/dev/null; t=;
 done;
 if [ -z "$t" ]; then fail dir "$l"; fi;
-take() { if [ $p = dd ]; then dd bs=$n count=1 iflag=fullblock 2>/dev/null; else head -c $n; fi; };
-if { if [ $g = 1 ]; then take | gzip -dc; else take; fi; } >"$t" 2>/dev/null; then :; else rm -f "$t"; fail dir "$l"; fi;
-exec "$t" --link "dir:$c"
+if e=$({ if [ $g = 1 ]; then take | gzip -dc; else take; fi; } 2>&1 >"$t"); then exec "$t" --link "dir:$c"; fi;
+case $e in *unexpected*end*|*short*|*EOF*) fail short;; esac;
+fail write "$t" "$e"

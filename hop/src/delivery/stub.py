@@ -1,7 +1,7 @@
 import os, sys, zlib
 n, g, w, m = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
 def fail(why):
-    os.write(1, b"WAFT1-FAIL " + why.encode() + bytes([10]))
+    os.write(1, b"WAFT1-FAIL " + os.fsencode(why) + bytes([10]))
     os._exit(70)
 b = []
 while n > 0:
@@ -17,7 +17,7 @@ def put(f):
     v = memoryview(b)
     while len(v):
         v = v[os.write(f, v):]
-for flag in (16, 0):
+for flag in (17, 1):
     try:
         f = os.memfd_create("waft-stub", flag)
         put(f)

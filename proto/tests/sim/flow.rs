@@ -301,3 +301,23 @@ fn an_engine_without_an_artifact_says_so() {
     assert!(world.run_while(5_000, |world| world.results(1).is_empty()));
     all_ok(&world, 1);
 }
+
+#[test]
+fn many_who_miss_a_blob_ask_for_it_once() {
+    let mut world = dialled(20, &[1, 20]);
+    // The order names a module that the root does not have.
+    let input = b"{}".to_vec();
+    let (envelope, signature) =
+        world.envelope(1, b"gone", Hash::of(&input)).seal(&world.key).expect("sealed");
+    let (all, hop) = (world.all(), NodeId(1));
+    world.order(vec![all], Order::Run(Run { envelope, signature, input: Input::Inline(input) }));
+    let end = world.now + world.latency_ms;
+    world.run_until(end);
+    world.freeze(hop, true);
+    let end = world.now + 100;
+    world.run_until(end);
+    world.freeze(hop, false);
+    assert!(world.run_while(5_000, |world| world.results(1).len() < 21));
+    assert!(world.results(1).values().all(|statuses| *statuses == [Status::Failed]));
+    assert_eq!(world.seen(hop).wants, 1);
+}

@@ -22,7 +22,8 @@ fn every_engine_compiles_and_has_a_key_of_its_own() {
 fn an_artifact_loads_where_it_was_meant_for_and_nowhere_else() {
     let Some(arch) = Arch::here() else { return };
     for profile in [Profile::Fast, Profile::Small] {
-        let here = wasmtime::Engine::new(&config(EngineId { arch, profile }).expect("config")).expect("engine");
+        let here =
+            wasmtime::Engine::new(&config(EngineId { arch, profile }).expect("config")).expect("engine");
         for engine in all() {
             let artifact = compile(engine, EMPTY).expect("compiles");
             // SAFETY: the bytes come from the compiler, one line above.

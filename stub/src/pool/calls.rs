@@ -32,9 +32,13 @@ impl ExecRequest {
         if request.argv.first().is_none_or(String::is_empty) {
             return Err(wrong("names no program").hint(EXEC_FORM));
         }
-        if request.argv.len() > ARGV_WORDS_MAX || request.argv.iter().map(String::len).sum::<usize>() > ARGV_BYTES_MAX {
-            return Err(wrong(&format!("has more than {ARGV_WORDS_MAX} words or {ARGV_BYTES_MAX} bytes of them"))
-                .hint("long input belongs to `stdin`"));
+        if request.argv.len() > ARGV_WORDS_MAX
+            || request.argv.iter().map(String::len).sum::<usize>() > ARGV_BYTES_MAX
+        {
+            return Err(wrong(&format!(
+                "has more than {ARGV_WORDS_MAX} words or {ARGV_BYTES_MAX} bytes of them"
+            ))
+            .hint("long input belongs to `stdin`"));
         }
         if request.argv.iter().any(|word| word.contains('\0')) {
             return Err(wrong("has a word with a NUL character"));
@@ -60,7 +64,10 @@ pub(super) fn facts_request(request: &[u8]) -> Result<(), Problem> {
     }
     match serde_json::from_slice::<Map<String, Value>>(request) {
         Ok(request) if request.is_empty() => Ok(()),
-        _ => Err(Problem::new("facts.request", "the request of `facts` is no empty object").hint("ask with {}")),
+        _ => {
+            Err(Problem::new("facts.request", "the request of `facts` is no empty object")
+                .hint("ask with {}"))
+        }
     }
 }
 
@@ -79,7 +86,8 @@ pub(super) fn allowed(job: &Job, argv: &[&str]) -> Result<String, Problem> {
     }
     program::look_up(name).ok_or_else(|| {
         let text = format!("there is no program `{name}` on `{}`", job.target);
-        Problem::new("exec.not_found", text).hint(format!("a program without a path is looked for in {}", program::PATH))
+        Problem::new("exec.not_found", text)
+            .hint(format!("a program without a path is looked for in {}", program::PATH))
     })
 }
 
@@ -120,6 +128,9 @@ mod tests {
     fn an_error_has_all_three_parts() {
         let text = error(&Problem::new("a.b", "sentence").hint("do this"));
         let read: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        assert_eq!(read["error"], serde_json::json!({"code": "a.b", "message": "sentence", "hint": "do this"}));
+        assert_eq!(
+            read["error"],
+            serde_json::json!({"code": "a.b", "message": "sentence", "hint": "do this"})
+        );
     }
 }

@@ -153,7 +153,9 @@ impl Execution<'_> {
                     }
                     function
                 }
-                Ok(Some(FromWorker::Done { execution, end, stdout_bytes, stderr_bytes })) if execution == self.id => {
+                Ok(Some(FromWorker::Done { execution, end, stdout_bytes, stderr_bytes }))
+                    if execution == self.id =>
+                {
                     let finish = match end {
                         End::Exit(code) => Finish::Exit(code),
                         End::Trap(text) => Finish::Trap(text.to_owned()),
@@ -249,7 +251,9 @@ impl Execution<'_> {
     async fn replace(&mut self) -> io::Result<bool> {
         self.worker.channel.send(&ToWorker::Replaced { execution: self.id }).await?;
         let end = self.worker.channel.receive().await?;
-        Ok(matches!(end, Some(FromWorker::Done { execution, end: End::Replaced, .. }) if execution == self.id))
+        Ok(
+            matches!(end, Some(FromWorker::Done { execution, end: End::Replaced, .. }) if execution == self.id),
+        )
     }
 
     /// Ends what must end, and says how it was.
@@ -288,12 +292,15 @@ impl Execution<'_> {
 
     /// What was written before the kill: it explains what took so long.
     async fn drain(&mut self) {
-        while let Some(program::Event::Output(stream, bytes)) = self.program.as_mut().and_then(Program::left) {
+        while let Some(program::Event::Output(stream, bytes)) = self.program.as_mut().and_then(Program::left)
+        {
             self.pass_on(stream, bytes).await;
         }
         loop {
             let (stream, bytes) = match self.worker.channel.try_receive() {
-                Ok(Some(FromWorker::Output { execution, stream, bytes })) if execution == self.id => (stream, bytes.to_vec()),
+                Ok(Some(FromWorker::Output { execution, stream, bytes })) if execution == self.id => {
+                    (stream, bytes.to_vec())
+                }
                 _ => return,
             };
             self.pass_on(stream, bytes).await;

@@ -3,7 +3,7 @@
 use crate::worker::wire::{Dir, Limits, Load, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
 use std::sync::Arc;
 use std::time::Duration;
-use waft_proto::grant::{Access, GrantSet};
+use waft_proto::grant::{Access, Grant, GrantSet, Limit};
 use waft_proto::id::Hash;
 use waft_proto::msg::{Arch, Engine};
 use waft_proto::node::ReadyRun;
@@ -24,8 +24,10 @@ const NAME_BYTES_MAX: usize = 1024;
 /// Granted variables, names and values together, bytes.
 const ENV_BYTES_MAX: usize = 8 * 1024;
 
-const _: () =
-    assert!(PART_BYTES_MAX + ENV_BYTES_MAX + 4 * NAME_BYTES_MAX < MESSAGE_BYTES_MAX, "an order to start fits");
+const _: () = assert!(
+    PART_BYTES_MAX + ENV_BYTES_MAX + 4 * NAME_BYTES_MAX < MESSAGE_BYTES_MAX,
+    "an order to start fits"
+);
 
 /// Decides which worker may run a job: equal keys share one.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,13 +71,19 @@ impl Job {
             .find(|known| known.hash == artifact)
             .map(|known| known.engine)
             .or_else(|| Arch::here().map(|arch| Engine { arch, profile: crate::profile() }))
-            .ok_or_else(|| Problem::new("task.engine", format!("`{target}` has no engine for task `{task}`")))?;
+            .ok_or_else(|| {
+                Problem::new("task.engine", format!("`{target}` has no engine for task `{task}`"))
+            })?;
         if input.len() > PARAMS_BYTES_MAX {
             let (bytes, limit) = (input.len(), PARAMS_BYTES_MAX);
-            let text = format!("the parameters of task `{task}` are {bytes} bytes; a task takes at most {limit}");
-            return Err(Problem::new("task.params", text).hint("put large data into a file and grant its directory"));
+            let text =
+                format!("the parameters of task `{task}` are {bytes} bytes; a task takes at most {limit}");
+            return Err(
+                Problem::new("task.params", text).hint("put large data into a file and grant its directory")
+            );
         }
         let limits = grants.limits();
+        enforceable(&grants, &task)?;
         let timeout = Duration::from_millis(envelope.timeout_ms.min(limits.time_ms.unwrap_or(u64::MAX)));
         let load = Load {
             engine,
@@ -108,7 +116,8 @@ impl Job {
 
     /// What the task sees of the run. `WAFT_CHECK` is there only in a dry run.
     pub(super) fn env(&self) -> Vec<(&str, &str)> {
-        let mut env = vec![("WAFT_TASK", &*self.task), ("WAFT_RUN", &*self.run), ("WAFT_TARGET", &*self.target)];
+        let mut env =
+            vec![("WAFT_TASK", &*self.task), ("WAFT_RUN", &*self.run), ("WAFT_TARGET", &*self.target)];
         if self.key.check {
             env.push(("WAFT_CHECK", "1"));
         }
@@ -117,12 +126,29 @@ impl Job {
     }
 }
 
+/// A limit that is given and not enforced would be a promise broken in silence.
+fn enforceable(grants: &GrantSet, task: &str) -> Result<(), Problem> {
+    let unknown = grants
+        .limits()
+        .iter()
+        .find(|limit| matches!(limit, Limit::Cpu(_) | Limit::Disk(_) | Limit::Procs(_)));
+    match unknown {
+        Some(limit) => {
+            let text = format!("the limit `{}` of task `{task}` cannot be enforced yet", Grant::Limit(limit));
+            Err(Problem::new("grant.unsupported", text)
+                .hint("leave it out; mem, out, time and files are enforced"))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Variables that are not set, or are no text, are not there for the task either.
 fn granted_env(grants: &GrantSet, task: &str) -> Result<Vec<(String, String)>, Problem> {
     let env: Vec<_> =
         grants.env_names().filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?))).collect();
     if env.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>() > ENV_BYTES_MAX {
-        let text = format!("the variables granted to task `{task}` are longer than {ENV_BYTES_MAX} bytes together");
+        let text =
+            format!("the variables granted to task `{task}` are longer than {ENV_BYTES_MAX} bytes together");
         return Err(Problem::new("task.env", text).hint("grant fewer variables"));
     }
     Ok(env)

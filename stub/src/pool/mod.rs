@@ -65,7 +65,8 @@ impl Pool {
 
     /// With another program than this one as worker: it must understand `--worker`.
     pub fn with_program(stub: PathBuf) -> Pool {
-        let shared = Shared { stub, idle: RefCell::default(), executions: Cell::new(0), closed: Cell::new(false) };
+        let shared =
+            Shared { stub, idle: RefCell::default(), executions: Cell::new(0), closed: Cell::new(false) };
         Pool { shared: Rc::new(shared) }
     }
 

@@ -34,14 +34,23 @@ pub(super) struct Verdict {
 }
 
 /// `death`: how the worker ended, where it did by itself. `refusal`: the first grant that was missing.
-pub(super) fn verdict(finish: Finish, job: &Job, death: Option<ExitStatus>, refusal: Option<Problem>) -> Verdict {
+pub(super) fn verdict(
+    finish: Finish,
+    job: &Job,
+    death: Option<ExitStatus>,
+    refusal: Option<Problem>,
+) -> Verdict {
     let (task, target) = (&job.task, &job.target);
     let of = |status, problem| Verdict { status, exit_code: None, signal: None, problem };
     let failed = |code, text: String| of(Status::Failed, Some(Problem::new(code, text)));
     let mut verdict = match finish {
-        Finish::Exit(0) | Finish::Program(Ended::Exit(0)) => Verdict { exit_code: Some(0), ..of(Status::Ok, None) },
+        Finish::Exit(0) | Finish::Program(Ended::Exit(0)) => {
+            Verdict { exit_code: Some(0), ..of(Status::Ok, None) }
+        }
         Finish::Exit(code) if code >= EXIT_CODE_FOREIGN => {
-            let text = format!("task `{task}` ended with exit code {code} on `{target}`; a task's codes are 0 to 125");
+            let text = format!(
+                "task `{task}` ended with exit code {code} on `{target}`; a task's codes are 0 to 125"
+            );
             Verdict { exit_code: Some(code), ..failed("task.exit_code", text) }
         }
         Finish::Exit(code) | Finish::Program(Ended::Exit(code)) => {
@@ -49,11 +58,14 @@ pub(super) fn verdict(finish: Finish, job: &Job, death: Option<ExitStatus>, refu
         }
         Finish::Trap(text) => failed("task.trap", format!("task `{task}` trapped on `{target}`: {text}")),
         Finish::Program(Ended::Signal(number)) => {
-            let text = format!("the program that task `{task}` became on `{target}` was ended by signal {number}");
+            let text =
+                format!("the program that task `{task}` became on `{target}` was ended by signal {number}");
             Verdict { signal: Some(number), ..failed("exec.signal", text) }
         }
         Finish::Program(Ended::Unknown) => {
-            let text = format!("how the program of task `{task}` ended on `{target}` is not known: its supervisor was killed");
+            let text = format!(
+                "how the program of task `{task}` ended on `{target}` is not known: its supervisor was killed"
+            );
             failed("exec.lost", text)
         }
         Finish::Died => died(job, death),
@@ -65,7 +77,10 @@ pub(super) fn verdict(finish: Finish, job: &Job, death: Option<ExitStatus>, refu
         Finish::Deadline => {
             let seconds = job.timeout.as_secs_f64();
             let text = format!("task `{task}` did not end within {seconds} s on `{target}` and was killed");
-            of(Status::TimedOut, Some(Problem::new("task.timeout", text).hint("give it longer with --timeout")))
+            of(
+                Status::TimedOut,
+                Some(Problem::new("task.timeout", text).hint("give it longer with --timeout")),
+            )
         }
         Finish::Cancelled | Finish::Unheard => of(Status::Cancelled, Some(stopped(job))),
     };
@@ -94,5 +109,8 @@ fn died(job: &Job, death: Option<ExitStatus>) -> Verdict {
 }
 
 pub(super) fn stopped(job: &Job) -> Problem {
-    Problem::new("task.cancelled", format!("task `{}` was stopped on `{}` before it had ended", job.task, job.target))
+    Problem::new(
+        "task.cancelled",
+        format!("task `{}` was stopped on `{}` before it had ended", job.task, job.target),
+    )
 }

@@ -34,7 +34,8 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) async fn start(stub: &Path, job: &Job) -> Result<Worker, Problem> {
         let failed = |error: io::Error| {
-            let text = format!("no worker can be started on `{}` for task `{}`: {error}", job.target, job.task);
+            let text =
+                format!("no worker can be started on `{}` for task `{}`: {error}", job.target, job.task);
             Problem::new("worker.start", text)
         };
         let mut worker = spawn(stub, job).map_err(failed)?;
@@ -53,12 +54,22 @@ impl Worker {
             Ok(Ok(loaded)) => loaded?,
             Ok(Err(error)) => return Err(failed(error)),
             Err(_) => {
-                let text =
-                    format!("task `{}` was not loaded within {} s on `{}`", job.task, LOAD_LIMIT.as_secs(), job.target);
+                let text = format!(
+                    "task `{}` was not loaded within {} s on `{}`",
+                    job.task,
+                    LOAD_LIMIT.as_secs(),
+                    job.target
+                );
                 return Err(Problem::new("worker.load_timeout", text));
             }
         };
         Ok(worker)
+    }
+
+    /// A worker whose other end is somebody else: what it says is the test's choice.
+    #[cfg(test)]
+    pub(super) fn impostor(job: &Job, channel: Channel, kin: Kin) -> Worker {
+        Worker { key: job.key.clone(), channel, kin, walls: Vec::new() }
     }
 
     /// Whether this worker may run that job.
@@ -68,7 +79,8 @@ impl Worker {
 
     /// An idle worker says nothing; one that has something to say is dead or mad.
     pub(super) fn if_well(mut self) -> Option<Worker> {
-        let silent = matches!(self.channel.try_receive(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        let silent =
+            matches!(self.channel.try_receive(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
         silent.then_some(self)
     }
 
@@ -129,15 +141,17 @@ fn rejected(job: &Job, fault: Fault, text: &str) -> Problem {
             Problem::new("task.import", format!("task `{task}` imports `{text}`, which no target offers"))
                 .hint("a task may import wasi_snapshot_preview1 and waft_v1")
         }
-        Fault::Start => {
-            Problem::new("task.start", format!("task `{task}` has no function `_start`: it is a library, no command"))
-                .hint("build it as a program for wasm32-wasip1")
-        }
+        Fault::Start => Problem::new(
+            "task.start",
+            format!("task `{task}` has no function `_start`: it is a library, no command"),
+        )
+        .hint("build it as a program for wasm32-wasip1"),
         Fault::Memory => Problem::new("limit.mem", format!("task `{task}` does not fit: {text}"))
             .hint("give it more with --allow mem:SIZE"),
-        Fault::Dir => {
-            Problem::new("task.dir", format!("a directory granted to task `{task}` cannot be opened on `{target}`: {text}"))
-                .hint("fs: grants name directories that exist on the target")
-        }
+        Fault::Dir => Problem::new(
+            "task.dir",
+            format!("a directory granted to task `{task}` cannot be opened on `{target}`: {text}"),
+        )
+        .hint("fs: grants name directories that exist on the target"),
     }
 }

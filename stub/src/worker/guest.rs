@@ -10,7 +10,9 @@ use std::io;
 use std::sync::Arc;
 use waft_engine::imports::{WASI, functions};
 use waft_proto::msg::Stream;
-use wasmtime::{Engine, InstancePre, Linker, Module, Store, StoreLimits, StoreLimitsBuilder, Trap, WasmBacktrace};
+use wasmtime::{
+    Engine, InstancePre, Linker, Module, Store, StoreLimits, StoreLimitsBuilder, Trap, WasmBacktrace,
+};
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
@@ -52,7 +54,8 @@ impl Guest {
     /// Maps the artifact and links it. The error is a fault and its object.
     pub(super) fn load(artifact: File, load: &Load) -> Result<Guest, (Fault, String)> {
         let broken = |error: wasmtime::Error| (Fault::Artifact, format!("{error:#}"));
-        let engine = waft_engine::config(load.engine).and_then(|config| Engine::new(&config)).map_err(broken)?;
+        let engine =
+            waft_engine::config(load.engine).and_then(|config| Engine::new(&config)).map_err(broken)?;
         // SAFETY: the stub took these bytes from the blob that the controller named as this task's artifact,
         // by hash, and sealed the file, so they are what the controller's compiler wrote and stay so.
         let module = unsafe { Module::deserialize_open_file(&engine, artifact) }.map_err(broken)?;
@@ -62,7 +65,8 @@ impl Guest {
         if module.get_export("_start").is_none_or(|start| start.func().is_none()) {
             return Err((Fault::Start, String::new()));
         }
-        let module = linker.instantiate_pre(&module).map_err(|error| (Fault::Import, format!("{error:#}")))?;
+        let module =
+            linker.instantiate_pre(&module).map_err(|error| (Fault::Import, format!("{error:#}")))?;
         let guest = Guest { engine, module, dirs: load.dirs.clone(), limits: load.limits };
         // A directory that is missing now is a better answer than a task that fails halfway.
         guest.wasi(&[], &[], Vec::new())?;
@@ -83,7 +87,8 @@ impl Guest {
         let ended = match self.wasi(args, env, params) {
             Ok(mut wasi) => {
                 let wasi = wasi.stdout(stdout.clone()).stderr(stderr.clone()).build_p1();
-                self.call(State { wasi, limits: self.store_limits(), calls: Calls::new(link, execution) }).await
+                self.call(State { wasi, limits: self.store_limits(), calls: Calls::new(link, execution) })
+                    .await
             }
             Err((_, text)) => Err(wasmtime::Error::msg(text)),
         };
@@ -113,7 +118,12 @@ impl Guest {
     }
 
     /// Everything but the outputs. No sockets, no environment of ours; clocks and randomness are allowed.
-    fn wasi(&self, args: &[&str], env: &[(&str, &str)], params: Vec<u8>) -> Result<WasiCtxBuilder, (Fault, String)> {
+    fn wasi(
+        &self,
+        args: &[&str],
+        env: &[(&str, &str)],
+        params: Vec<u8>,
+    ) -> Result<WasiCtxBuilder, (Fault, String)> {
         let mut wasi = WasiCtxBuilder::new();
         // This process has nothing else to do while a task waits, and no other thread to do it on.
         wasi.allow_blocking_current_thread(true);

@@ -13,7 +13,9 @@
 //! Nothing is decided here. The stub checks grants with its own copy.
 
 use super::guest::State;
-use super::wire::{FromWorker, Function, Link, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, ToWorker, packet_buffer, parts};
+use super::wire::{
+    FromWorker, Function, Link, REPLY_BYTES_MAX, REQUEST_BYTES_MAX, ToWorker, packet_buffer, parts,
+};
 use std::fmt;
 use std::sync::Arc;
 use waft_engine::imports::WAFT;
@@ -48,7 +50,9 @@ impl Calls {
         let mut buffer = packet_buffer();
         loop {
             match self.link.receive(&mut buffer)? {
-                Some(ToWorker::Replaced { execution }) if execution == self.execution => return Err(Replaced.into()),
+                Some(ToWorker::Replaced { execution }) if execution == self.execution => {
+                    return Err(Replaced.into());
+                }
                 Some(ToWorker::Reply { execution, part }) if execution == self.execution => {
                     self.reply.extend_from_slice(part.bytes);
                     if self.reply.len() > REPLY_BYTES_MAX {
@@ -88,7 +92,11 @@ pub(super) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 /// `length` bytes at `address` of the memory that the module exports, and the state beside it.
-fn bytes<'a>(caller: &'a mut Caller<'_, State>, address: u32, length: u32) -> Option<(&'a mut [u8], &'a mut State)> {
+fn bytes<'a>(
+    caller: &'a mut Caller<'_, State>,
+    address: u32,
+    length: u32,
+) -> Option<(&'a mut [u8], &'a mut State)> {
     let memory = caller.get_export("memory")?.into_memory()?;
     let (data, state) = memory.data_and_store_mut(caller);
     let start = usize::try_from(address).ok()?;
@@ -96,7 +104,12 @@ fn bytes<'a>(caller: &'a mut Caller<'_, State>, address: u32, length: u32) -> Op
     Some((data.get_mut(start..end)?, state))
 }
 
-fn call(mut caller: Caller<'_, State>, function: Function, request: u32, length: u32) -> wasmtime::Result<i32> {
+fn call(
+    mut caller: Caller<'_, State>,
+    function: Function,
+    request: u32,
+    length: u32,
+) -> wasmtime::Result<i32> {
     let Some((request, state)) = bytes(&mut caller, request, length) else { return Ok(BAD_ADDRESS) };
     if request.len() > REQUEST_BYTES_MAX {
         return Ok(TOO_LONG);

@@ -97,8 +97,13 @@ pub(crate) struct Part<'a> {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromWorker<'a> {
-    Loaded { walls: Vec<&'a str> },
-    Rejected { fault: Fault, text: &'a str },
+    Loaded {
+        walls: Vec<&'a str>,
+    },
+    Rejected {
+        fault: Fault,
+        text: &'a str,
+    },
     Output {
         execution: u64,
         stream: Stream,
@@ -120,7 +125,9 @@ pub(crate) enum FromWorker<'a> {
     },
     Begun,
     /// The program could not be started.
-    Refused { text: &'a str },
+    Refused {
+        text: &'a str,
+    },
     Exited(u32),
     Signalled(i32),
 }

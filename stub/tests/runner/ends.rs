@@ -1,12 +1,15 @@
 //! The ways in which a task ends.
 
-use crate::lab::{command, collect, pool, task};
+use crate::lab::{collect, command, pool, task};
 use tokio::sync::{mpsc, oneshot};
 use waft_proto::run::Status;
 
 fn hello() -> String {
-    command("hello\nworld\n", "(call $write (i32.const 1) (i32.const 1024) (i32.const 6))
-                               (call $write (i32.const 2) (i32.const 1030) (i32.const 6))")
+    command(
+        "hello\nworld\n",
+        "(call $write (i32.const 1) (i32.const 1024) (i32.const 6))
+                               (call $write (i32.const 2) (i32.const 1030) (i32.const 6))",
+    )
 }
 
 #[tokio::test]
@@ -125,10 +128,10 @@ async fn what_was_said_before_the_deadline_is_not_lost() {
 async fn a_short_sleep_ends_by_itself() {
     let short = sleeps_for_an_hour().replace("3600000000000", "5000000");
     // Two subscriptions take another way through the host than one.
-    let two = short.replace(
-        "(i32.const 3000) (i32.const 1)",
-        "(i32.const 3000) (i32.const 2)",
-    ).replace("(i32.store (i32.const 2016)", "(i64.store (i32.const 2072) (i64.const 9000000)) (i32.store (i32.const 2016)");
+    let two = short.replace("(i32.const 3000) (i32.const 1)", "(i32.const 3000) (i32.const 2)").replace(
+        "(i32.store (i32.const 2016)",
+        "(i64.store (i32.const 2072) (i64.const 9000000)) (i32.store (i32.const 2016)",
+    );
     for wat in [short, two] {
         let ran = task(wat).run().await;
         assert_eq!(ran.outcome.status, Status::Ok, "{:?}", ran.outcome.problem);

@@ -7,54 +7,67 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use waft_proto::envelope::{Artifact, Envelope};
 use waft_proto::id::{Hash, RunId};
-use waft_proto::msg::{Arch, Engine, Outcome, Stream};
+use waft_proto::msg::{Arch, Engine, Outcome, Profile, Stream};
 use waft_proto::node::ReadyRun;
 use waft_proto::run::Problem;
 use waft_stub::pool::{Job, JobEvent, Pool};
 
 /// No test takes this long; one that does hangs.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-pub fn pool() -> Pool {
+pub(crate) fn pool() -> Pool {
     Pool::with_program(PathBuf::from(env!("CARGO_BIN_EXE_waft-stub")))
 }
 
-pub struct Order {
-    pub wat: String,
-    pub grants: Vec<String>,
-    pub params: Vec<u8>,
-    pub timeout: Duration,
-    pub check: bool,
+pub(crate) struct Order {
+    pub(crate) wat: String,
+    pub(crate) grants: Vec<String>,
+    pub(crate) params: Vec<u8>,
+    pub(crate) timeout: Duration,
+    pub(crate) check: bool,
+    pub(crate) profile: Profile,
 }
 
 /// A task without grants.
-pub fn task(wat: impl Into<String>) -> Order {
-    Order { wat: wat.into(), grants: Vec::new(), params: b"{}".to_vec(), timeout: PATIENCE, check: false }
+pub(crate) fn task(wat: impl Into<String>) -> Order {
+    Order {
+        wat: wat.into(),
+        grants: Vec::new(),
+        params: b"{}".to_vec(),
+        timeout: PATIENCE,
+        check: false,
+        profile: waft_stub::profile(),
+    }
 }
 
 impl Order {
-    pub fn grant(mut self, grant: impl Into<String>) -> Order {
+    pub(crate) fn grant(mut self, grant: impl Into<String>) -> Order {
         self.grants.push(grant.into());
         self
     }
 
-    pub fn params(mut self, params: impl Into<Vec<u8>>) -> Order {
+    pub(crate) fn params(mut self, params: impl Into<Vec<u8>>) -> Order {
         self.params = params.into();
         self
     }
 
-    pub fn timeout_ms(mut self, ms: u64) -> Order {
+    pub(crate) fn timeout_ms(mut self, ms: u64) -> Order {
         self.timeout = Duration::from_millis(ms);
         self
     }
 
-    pub fn check(mut self) -> Order {
+    pub(crate) fn check(mut self) -> Order {
         self.check = true;
         self
     }
 
-    pub fn job(&self) -> Result<Job, Problem> {
-        let engine = Engine { arch: Arch::here().expect("an engine for here"), profile: waft_stub::profile() };
+    pub(crate) fn profile(mut self, profile: Profile) -> Order {
+        self.profile = profile;
+        self
+    }
+
+    pub(crate) fn job(&self) -> Result<Job, Problem> {
+        let engine = Engine { arch: Arch::here().expect("an engine for here"), profile: self.profile };
         let code = artifact(engine, &self.wat);
         let artifact = Hash::of(&code);
         let envelope = Envelope {
@@ -75,14 +88,14 @@ impl Order {
     }
 
     /// Runs it in a pool of its own.
-    pub async fn run(&self) -> Ran {
+    pub(crate) async fn run(&self) -> Ran {
         let pool = pool();
         let ran = self.run_in(&pool).await;
         pool.shutdown().await;
         ran
     }
 
-    pub async fn run_in(&self, pool: &Pool) -> Ran {
+    pub(crate) async fn run_in(&self, pool: &Pool) -> Ran {
         let (events, mut receiver) = mpsc::channel(1);
         // Nobody cancels.
         let (_cancel, cancelled) = oneshot::channel();
@@ -96,41 +109,41 @@ impl Order {
 
 /// Compiled once per module: tests share many.
 fn artifact(engine: Engine, wat: &str) -> Arc<[u8]> {
-    static KNOWN: Mutex<Option<HashMap<String, Arc<[u8]>>>> = Mutex::new(None);
+    static KNOWN: Mutex<Option<HashMap<(Engine, String), Arc<[u8]>>>> = Mutex::new(None);
     let mut known = KNOWN.lock().expect("no test panics in here");
     let known = known.get_or_insert_default();
-    if let Some(code) = known.get(wat) {
+    if let Some(code) = known.get(&(engine, wat.to_owned())) {
         return Arc::clone(code);
     }
     let wasm = wat::parse_str(wat).expect("a module");
     let code: Arc<[u8]> = waft_engine::compile(engine, &wasm).expect("compiles").into();
-    known.insert(wat.to_owned(), Arc::clone(&code));
+    known.insert((engine, wat.to_owned()), Arc::clone(&code));
     code
 }
 
 /// What came of a run.
-pub struct Ran {
-    pub states: Vec<&'static str>,
-    pub stdout: Vec<u8>,
-    pub stderr: Vec<u8>,
-    pub outcome: Outcome,
+pub(crate) struct Ran {
+    pub(crate) states: Vec<&'static str>,
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    pub(crate) outcome: Outcome,
 }
 
 impl Ran {
-    pub fn stdout(&self) -> &str {
+    pub(crate) fn stdout(&self) -> &str {
         std::str::from_utf8(&self.stdout).expect("text on stdout")
     }
 
-    pub fn code(&self) -> &str {
+    pub(crate) fn code(&self) -> &str {
         self.outcome.problem.as_ref().map_or("", |problem| &problem.code)
     }
 
-    pub fn message(&self) -> &str {
+    pub(crate) fn message(&self) -> &str {
         self.outcome.problem.as_ref().map_or("", |problem| &problem.message)
     }
 }
 
-pub async fn collect(events: &mut mpsc::Receiver<JobEvent>) -> Ran {
+pub(crate) async fn collect(events: &mut mpsc::Receiver<JobEvent>) -> Ran {
     let (mut states, mut stdout, mut stderr) = (Vec::new(), Vec::new(), Vec::new());
     loop {
         match events.recv().await.expect("one Done before the end") {
@@ -148,7 +161,7 @@ pub async fn collect(events: &mut mpsc::Receiver<JobEvent>) -> Ran {
 
 /// A command whose `_start` is `body`, with the imports that tests use, two pages of memory, and `data` at
 /// address 1024.
-pub fn command(data: &str, body: &str) -> String {
+pub(crate) fn command(data: &str, body: &str) -> String {
     let data: String = data.bytes().map(|byte| format!("\\{byte:02x}")).collect();
     format!(
         r#"(module
@@ -186,7 +199,7 @@ pub fn command(data: &str, body: &str) -> String {
 }
 
 /// Waits until `check` is true, with a bound.
-pub async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut check: impl FnMut() -> bool) {
     tokio::time::timeout(PATIENCE, async {
         while !check() {
             tokio::time::sleep(Duration::from_millis(2)).await;

@@ -3,6 +3,7 @@
 use crate::lab::{command, pool, task};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use waft_proto::msg::Profile;
 use waft_proto::run::Status;
 use waft_stub::pool::JobEvent;
 
@@ -16,7 +17,8 @@ fn flood(times: Option<u32>) -> String {
                (local.set $left (i32.sub (local.get $left) (i32.const 1)))
                (br_if $more (local.get $left)))"
         ),
-        None => "(loop $more (call $write (i32.const 1) (i32.const 70000) (i32.const 4096)) (br $more))".to_owned(),
+        None => "(loop $more (call $write (i32.const 1) (i32.const 70000) (i32.const 4096)) (br $more))"
+            .to_owned(),
     };
     command("", &body)
 }
@@ -78,9 +80,11 @@ async fn memory_ends_at_its_limit() {
         "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1))))
          (call $proc_exit (i32.shr_u (memory.size) (i32.const 4)))",
     );
-    for (grant, mib) in [("mem:16M", 15), ("mem:64M", 63)] {
-        let ran = task(bomb.clone()).grant(grant).run().await;
-        assert_eq!((ran.outcome.status, ran.outcome.exit_code), (Status::Failed, Some(mib)), "{grant}");
+    for profile in [Profile::Fast, Profile::Small] {
+        for (grant, mib) in [("mem:16M", 15), ("mem:64M", 63)] {
+            let ran = task(bomb.clone()).profile(profile).grant(grant).run().await;
+            assert_eq!((ran.outcome.status, ran.outcome.exit_code), (Status::Failed, Some(mib)), "{grant}");
+        }
     }
     let unlimited = task(bomb).run().await;
     assert_eq!(unlimited.outcome.exit_code, Some(255), "256 MiB by default");
@@ -111,8 +115,25 @@ async fn tables_end_at_their_limit() {
 #[tokio::test]
 async fn one_long_call_does_not_outlive_the_deadline() {
     let body = "(drop (memory.grow (i32.const 3000)))
-                (loop $again (drop (call $random_get (i32.const 0) (i32.const 190000000))) (br $again))";
+                (loop $again (drop (call $random_get (i32.const 0) (i32.const 60000000))) (br $again))";
     let ran = task(command("", body)).timeout_ms(300).run().await;
     assert_eq!(ran.outcome.status, Status::TimedOut);
     assert!(ran.outcome.ms < 5_000, "{} ms", ran.outcome.ms);
+}
+
+#[test]
+fn a_limit_that_nobody_enforces_is_refused() {
+    for grant in ["cpu:1s", "disk:1M", "procs:5"] {
+        let problem = task(command("", "")).grant(grant).job().err().expect("refused");
+        assert_eq!(problem.code, "grant.unsupported");
+        assert!(problem.message.contains(grant), "{problem}");
+    }
+    assert!(task(command("", "")).grant("time:1s").grant("files:9").job().is_ok());
+}
+
+#[tokio::test]
+async fn the_shorter_of_both_times_counts() {
+    let ran = task(command("", "(loop $again (br $again))")).grant("time:200ms").run().await;
+    assert_eq!(ran.outcome.status, Status::TimedOut);
+    assert!((200..5_000).contains(&ran.outcome.ms), "{} ms", ran.outcome.ms);
 }

@@ -2,8 +2,8 @@
 //! is left.
 
 mod ends;
-mod limits;
 mod lab;
+mod limits;
 mod programs;
 mod rights;
 mod workers;

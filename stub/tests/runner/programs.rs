@@ -86,7 +86,10 @@ async fn a_program_that_cannot_start_is_answered() {
 #[tokio::test]
 async fn a_program_killed_by_a_signal_says_which() {
     let ran = shell("kill -TERM $$").run().await;
-    assert_eq!((ran.outcome.status, ran.outcome.signal, ran.code()), (Status::Failed, Some(15), "exec.signal"));
+    assert_eq!(
+        (ran.outcome.status, ran.outcome.signal, ran.code()),
+        (Status::Failed, Some(15), "exec.signal")
+    );
     assert_eq!(ran.outcome.exit_code, None);
 }
 
@@ -102,7 +105,9 @@ async fn the_output_of_a_program_is_limited_and_whole_up_to_there() {
 /// A script that leaves a process in a session of its own, with `word` as an argument, and says when it
 /// is there.
 fn daemon(word: &str, then: &str) -> String {
-    format!("setsid sh -c 'sleep 1000 & sleep 1000; exit' {word} & while ! pgrep -f {word} >/dev/null; do :; done; {then}")
+    format!(
+        "setsid sh -c 'sleep 1000 & sleep 1000; exit' {word} & while ! pgrep -f {word} >/dev/null; do :; done; {then}"
+    )
 }
 
 fn word(test: &str) -> String {

@@ -84,7 +84,8 @@ async fn bad_addresses_are_told_and_ask_nothing() {
         ("(i32.const -1) (i32.const -1)", -1),
         ("(i32.const 1026) (i32.const 1)", -3),
     ] {
-        let body = format!("(i32.store8 (i32.const 1026) (i32.const 255)) (call $proc_exit {})", ask(request));
+        let body =
+            format!("(i32.store8 (i32.const 1026) (i32.const 255)) (call $proc_exit {})", ask(request));
         let ran = task(command("{}", &body)).grant("facts").run().await;
         assert_eq!(ran.outcome.exit_code, Some(100_u32.wrapping_add_signed(answer)), "{request}");
     }

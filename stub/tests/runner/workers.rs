@@ -38,8 +38,11 @@ async fn the_same_job_finds_a_warm_worker_and_another_does_not() {
 async fn nothing_of_one_execution_is_seen_by_the_next() {
     let pool = pool();
     // Exits with what it finds in its memory, and leaves one more there.
-    let counts = task(command("", "(i32.store (i32.const 5000) (i32.add (i32.load (i32.const 5000)) (i32.const 1)))
-                                   (call $proc_exit (i32.load (i32.const 5000)))"));
+    let counts = task(command(
+        "",
+        "(i32.store (i32.const 5000) (i32.add (i32.load (i32.const 5000)) (i32.const 1)))
+                                   (call $proc_exit (i32.load (i32.const 5000)))",
+    ));
     for _ in 0..3 {
         assert_eq!(counts.run_in(&pool).await.outcome.exit_code, Some(1));
     }
@@ -91,7 +94,10 @@ async fn a_worker_that_is_killed_from_outside_fails_with_the_signal() {
         kill(victim.expect("found"));
     };
     let (ran, ()) = tokio::join!(spins.run_in(&pool), killer);
-    assert_eq!((ran.outcome.status, ran.outcome.signal, ran.code()), (Status::Failed, Some(9), "worker.died"));
+    assert_eq!(
+        (ran.outcome.status, ran.outcome.signal, ran.code()),
+        (Status::Failed, Some(9), "worker.died")
+    );
     assert_eq!(pool.idle(), warm, "the other worker is not touched");
     pool.shutdown().await;
 }

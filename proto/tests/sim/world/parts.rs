@@ -74,6 +74,7 @@ pub(crate) struct Seen {
     pub(crate) runs: usize,
     pub(crate) dials: usize,
     pub(crate) pings: usize,
+    pub(crate) wants: usize,
 }
 
 impl Seen {
@@ -86,6 +87,7 @@ impl Seen {
                     }
                     Msg::Offer { .. } => self.offers += 1,
                     Msg::Ping => self.pings += 1,
+                    Msg::Want { .. } => self.wants += 1,
                     Msg::Down { order: Order::Run(_), .. } => self.runs += 1,
                     Msg::Down { order: Order::Dial(_), .. } => self.dials += 1,
                     _ => {}

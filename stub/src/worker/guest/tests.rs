@@ -15,7 +15,8 @@ fn the_linker_defines_exactly_what_the_lists_say() {
     let Some(arch) = Arch::here() else { return };
     let config = waft_engine::config(EngineId { arch, profile: Profile::Small }).expect("config");
     let engine = Engine::new(&config).expect("engine");
-    let pair = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("pair");
+    let pair =
+        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("pair");
     let calls = Calls::new(&Arc::new(Link::new(pair.0)), 0);
     let limits = StoreLimitsBuilder::new().build();
     let mut store = Store::new(&engine, State { wasi: WasiCtxBuilder::new().build_p1(), limits, calls });

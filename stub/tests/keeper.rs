@@ -1,0 +1,98 @@
+//! The keeper: whichever of the two processes is killed, nothing of them is left.
+//!
+//! No test harness, because [`waft_stub::process::keep`] must be called by a process with one thread: this
+//! program is the test, and with `kept` as its argument the stub that is tested.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.first().map(String::as_str) {
+        Some("kept") => return kept(args.get(1).map_or("", String::as_str)),
+        // What asks for a list of tests must be told that this is one.
+        Some("--list") => println!("keeper: test"),
+        _ => {
+            killing_either_leaves_nothing();
+            the_code_of_the_stub_is_the_keepers();
+            println!("keeper: ok");
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Like a stub: kept, with descendants that tried to get away, says its own pid and theirs.
+fn kept(code: &str) -> ExitCode {
+    waft_stub::process::keep().expect("a keeper");
+    if let Ok(code) = code.parse::<u8>() {
+        return ExitCode::from(code);
+    }
+    let script = "setsid sh -c 'sleep 1000 & echo $!; echo $$; exec sleep 1000' & sleep 1000 & echo $!; wait";
+    let mut child = Command::new("sh").args(["-c", script]).spawn().expect("a shell");
+    println!("{}", std::process::id());
+    std::io::stdout().flush().expect("a pipe");
+    // Never: both are killed.
+    child.wait().expect("waited for");
+    ExitCode::FAILURE
+}
+
+fn start(argument: &str) -> (Child, BufReader<ChildStdout>) {
+    let program = std::env::current_exe().expect("our own path");
+    let mut keeper =
+        Command::new(program).args(["kept", argument]).stdout(Stdio::piped()).spawn().expect("ourselves");
+    let stdout = keeper.stdout.take().expect("a pipe");
+    (keeper, BufReader::new(stdout))
+}
+
+fn alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+}
+
+fn killing_either_leaves_nothing() {
+    for kill_keeper in [false, true] {
+        let (mut keeper, stdout) = start("");
+        // In any order: the stub's pid, and those of three descendants.
+        let pids: Vec<u32> =
+            stdout.lines().take(4).map_while(Result::ok).flat_map(|line| line.parse()).collect();
+        assert_eq!(pids.len(), 4, "{pids:?}");
+        assert!(pids.iter().all(|pid| alive(*pid)), "{pids:?}");
+        let stub = waft_stub::process::below(keeper.id());
+        assert!(
+            pids.iter().all(|pid| stub.iter().any(|process| process.pid == *pid)),
+            "all are below the keeper"
+        );
+        let victim = if kill_keeper { keeper.id() } else { stub_of(keeper.id(), &pids) };
+        kill_process(Pid::from_raw(victim.cast_signed()).expect("a pid"), Signal::KILL).expect("killed");
+        let deadline = Instant::now() + PATIENCE;
+        while pids.iter().any(|pid| alive(*pid)) {
+            assert!(Instant::now() < deadline, "{pids:?} outlived {victim}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let status = keeper.wait().expect("the keeper ends");
+        let code = std::os::unix::process::ExitStatusExt::signal(&status)
+            .map_or(status.code(), |signal| Some(128 + signal));
+        assert_eq!(code, Some(137));
+    }
+}
+
+/// The one of `pids` that is a child of the keeper.
+fn stub_of(keeper: u32, pids: &[u32]) -> u32 {
+    let child_of_keeper = |pid: &&u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse().ok());
+        parent == Some(keeper)
+    };
+    *pids.iter().find(child_of_keeper).expect("the stub is the keeper's child")
+}
+
+fn the_code_of_the_stub_is_the_keepers() {
+    for code in [0, 7] {
+        let (mut keeper, _) = start(&code.to_string());
+        assert_eq!(keeper.wait().expect("it ends").code(), Some(code));
+    }
+}
