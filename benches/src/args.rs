@@ -45,7 +45,9 @@ pub(crate) fn parse(words: impl Iterator<Item = String>) -> Result<Wish, String>
     let is_wanted = |name: &str| wanted.is_empty() || wanted.iter().any(|word| word == name);
     let sections: Vec<Section> = SECTIONS.iter().filter(|(name, _)| is_wanted(name)).copied().collect();
     if write && (quick || sections.len() < SECTIONS.len()) {
-        return Err("--write goes with neither --quick nor single sections: the page shows one whole run".into());
+        return Err(
+            "--write goes with neither --quick nor single sections: the page shows one whole run".into()
+        );
     }
     Ok(Wish::Run(Args { quick, check, write, sections }))
 }

@@ -43,7 +43,7 @@ impl Samples {
         self.0.len()
     }
 
-    /// Each sample is the duration of `runs` equal things: what one of them took.
+    /// How many times as long as the other, by the medians.
     pub(crate) fn ratio_to(&self, other: &Samples) -> f64 {
         self.median().as_secs_f64() / other.median().as_secs_f64()
     }

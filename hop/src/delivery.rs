@@ -25,7 +25,8 @@ use waft_proto::run::Problem;
 pub fn shell_line() -> String {
     let perl = one_line(include_str!("delivery/stub.pl")).replace('$', "\\$");
     let python = for_printf(include_str!("delivery/stub.py"));
-    let script = one_line(include_str!("delivery/line.sh")).replace("@PERL@", &perl).replace("@PYTHON@", &python);
+    let script =
+        one_line(include_str!("delivery/line.sh")).replace("@PERL@", &perl).replace("@PYTHON@", &python);
     format!("exec sh -c '{script}'")
 }
 
@@ -41,8 +42,14 @@ fn for_printf(text: &str) -> String {
 /// The header: what comes, and what may be done with it.
 pub fn header(arch: Arch, bytes: u64, gzip: bool, delivery: &Delivery) -> Result<Vec<u8>, Problem> {
     let dir = delivery.dir.as_deref().unwrap_or("-");
-    if dir.is_empty() || dir.chars().any(|c| c.is_whitespace() || c.is_control()) || !(dir == "-" || dir.starts_with('/')) {
-        return Err(Problem::new("delivery.dir", format!("`dir` must be an absolute path without blanks, not `{dir}`")));
+    if dir.is_empty()
+        || dir.chars().any(|c| c.is_whitespace() || c.is_control())
+        || !(dir == "-" || dir.starts_with('/'))
+    {
+        return Err(Problem::new(
+            "delivery.dir",
+            format!("`dir` must be an absolute path without blanks, not `{dir}`"),
+        ));
     }
     let mode = if delivery.no_disk { "mem" } else { "any" };
     Ok(format!("{} {bytes} {} {mode} {dir}\n", arch.word(), u8::from(gzip)).into_bytes())
@@ -52,7 +59,10 @@ pub fn header(arch: Arch, bytes: u64, gzip: bool, delivery: &Delivery) -> Result
 pub fn installed_line(path: &str) -> Result<String, Problem> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+".contains(c);
     if !path.starts_with('/') || !path.chars().all(plain) {
-        return Err(Problem::new("delivery.installed", format!("`installed` must be a plain absolute path, not `{path}`")));
+        return Err(Problem::new(
+            "delivery.installed",
+            format!("`installed` must be a plain absolute path, not `{path}`"),
+        ));
     }
     Ok(format!("exec {path} --link installed"))
 }
@@ -61,7 +71,15 @@ pub fn installed_line(path: &str) -> Result<String, Problem> {
 pub fn no_stub(host: &str, probe: &Probe, kind: StubKind) -> Problem {
     Problem::new(
         "delivery.arch",
-        format!("{host} is a {} {}, and there is no {} stub for that", probe.system, probe.machine, kind.word()),
+        format!(
+            "{host} is a {} {}, and there is no {} stub for that",
+            probe.system,
+            probe.machine,
+            kind.word()
+        ),
     )
     .hint("`waft stub list` shows what is there; `waft stub build` or WAFT_STUB_DIR adds more")
 }
+
+#[cfg(test)]
+mod tests;

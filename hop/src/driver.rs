@@ -89,14 +89,7 @@ impl Driver {
         self.connect(Peer::Child(child), host, dialled.stream, intro, held);
     }
 
-    fn connect(
-        &mut self,
-        peer: Peer,
-        host: String,
-        stream: LinkStream,
-        intro: Option<Intro>,
-        held: bool,
-    ) {
+    fn connect(&mut self, peer: Peer, host: String, stream: LinkStream, intro: Option<Intro>, held: bool) {
         self.generation += 1;
         let generation = self.generation;
         let LinkStream { incoming, outgoing, epitaph, guard } = stream;
@@ -162,7 +155,9 @@ impl Driver {
             | Io::Ended(peer, generation, _)
             | Io::Written(peer, generation) => (*peer, *generation),
         };
-        let Some(link) = self.links.get_mut(&peer).filter(|link| link.generation == generation) else { return };
+        let Some(link) = self.links.get_mut(&peer).filter(|link| link.generation == generation) else {
+            return;
+        };
         match io {
             Io::Bytes(_, _, bytes) => {
                 link.bytes_down += bytes.len() as u64;
@@ -197,7 +192,9 @@ impl Driver {
     fn pump(&mut self) {
         let now = self.now();
         for peer in self.node.ready_peers() {
-            let Some(link) = self.links.get_mut(&peer).filter(|link| link.idle && !link.held) else { continue };
+            let Some(link) = self.links.get_mut(&peer).filter(|link| link.idle && !link.held) else {
+                continue;
+            };
             let mut out = Vec::new();
             while out.len() < WRITE_BYTES && self.node.poll_transmit(peer, now, &mut out) {}
             if !out.is_empty() {
@@ -279,8 +276,11 @@ impl Reader {
             Some(intro) => {
                 let said = said.or_else(|| intro.noise()).map(|said| printable(said.as_bytes()));
                 let why = said.map_or_else(|| ", without a word".to_owned(), |said| format!(": {said}"));
-                Problem::new("delivery.ended", format!("the shell on {host} ended before the stub started{why}"))
-                    .hint("the account's shell must be able to run `sh`; see what `ssh` to that host prints")
+                Problem::new(
+                    "delivery.ended",
+                    format!("the shell on {host} ended before the stub started{why}"),
+                )
+                .hint("the account's shell must be able to run `sh`; see what `ssh` to that host prints")
             }
         }
     }

@@ -38,12 +38,14 @@ pub enum Said {
 #[derive(Default)]
 pub struct Intro {
     buffer: Vec<u8>,
+    /// Bytes of `buffer` that [`Intro::check`] has looked through: whole lines.
+    checked: usize,
     noise: usize,
     last_noise: Vec<u8>,
 }
 
-const PROBE_WORD: &str = "WAFT1 ";
-const FAIL_WORD: &str = "WAFT1-FAIL ";
+const PROBE_WORD: &[u8] = b"WAFT1 ";
+const FAIL_WORD: &[u8] = b"WAFT1-FAIL ";
 /// A line longer than this is noise, bytes.
 const LINE_BYTES_MAX: usize = 4096;
 
@@ -53,75 +55,77 @@ impl Intro {
         self.buffer.extend_from_slice(bytes);
     }
 
-    /// Whether the target has said by now that it cannot go on. Consumes nothing.
-    pub fn check(&self, host: &str) -> Result<(), Problem> {
-        let text = String::from_utf8_lossy(&self.buffer);
-        for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
-            if let Some((_, why)) = line.split_once(FAIL_WORD) {
-                return Err(failure(host, why));
+    /// Whether the target has said by now that it cannot go on, or talks without end. Consumes nothing; for
+    /// the time in which the stub is being written and a good target has nothing to say.
+    pub fn check(&mut self, host: &str) -> Result<(), Problem> {
+        while let Some(rest) = self.buffer.get(self.checked..)
+            && let Some(end) = rest.iter().position(|byte| *byte == b'\n')
+        {
+            let line = rest.get(..end).unwrap_or_default();
+            if let Some(at) = find(line, FAIL_WORD) {
+                return Err(failure(host, &text_after(line, at, FAIL_WORD)));
             }
+            self.checked += end + 1;
         }
-        Ok(())
+        within_noise(host, self.buffer.len())
     }
 
+    /// What the bytes so far mean; `None` when it takes more of them. Only the first [`LINE_BYTES_MAX`] bytes
+    /// decide, however many have arrived: that makes the portions in which they come irrelevant.
     pub fn next(&mut self, host: &str) -> Result<Option<Said>, Problem> {
         loop {
-            // The preamble begins with a line break of its own, so that it stands alone after any noise.
-            if let Some(rest) = self.buffer.strip_prefix(PREAMBLE) {
-                return Ok(Some(Said::Preamble(rest.to_vec())));
+            // The preamble begins with a line break of its own, so that it stands alone after any noise; that
+            // break may have gone with the line before it.
+            let unbroken = PREAMBLE.strip_prefix(b"\n").unwrap_or(PREAMBLE);
+            let rest = self.buffer.strip_prefix(PREAMBLE).or_else(|| self.buffer.strip_prefix(unbroken));
+            if let Some(rest) = rest {
+                let rest = rest.to_vec();
+                self.buffer.clear();
+                return Ok(Some(Said::Preamble(rest)));
             }
-            let marker = PREAMBLE.get(1..).unwrap_or_default();
-            if let Some(rest) = self.buffer.strip_prefix(marker) {
-                return Ok(Some(Said::Preamble(rest.to_vec())));
-            }
-            let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else {
-                if self.buffer.len() > LINE_BYTES_MAX {
-                    self.skip(self.buffer.len() - PREAMBLE.len());
+            let piece = self.buffer.get(..LINE_BYTES_MAX).unwrap_or(&self.buffer);
+            let Some(end) = piece.iter().position(|byte| *byte == b'\n') else {
+                if piece.len() < LINE_BYTES_MAX {
+                    return Ok(None);
                 }
-                return self.check_noise(host).map(|()| None);
+                // A line without end goes in pieces. A word stays that begins in this one and may end in the next.
+                let bytes = match (find(piece, FAIL_WORD), find_last(piece, PROBE_WORD)) {
+                    (Some(0), _) => return Err(failure(host, &text_after(piece, 0, FAIL_WORD))),
+                    (Some(at), _) | (None, Some(at)) if at > 0 => at,
+                    _ => LINE_BYTES_MAX - FAIL_WORD.len(),
+                };
+                self.skip(host, bytes)?;
+                continue;
             };
             // A line break that may be the preamble's own stays until more is here.
-            if end == 0 && self.buffer.len() < PREAMBLE.len() && PREAMBLE.starts_with(&self.buffer) {
+            if end == 0 && PREAMBLE.starts_with(&self.buffer) {
                 return Ok(None);
             }
-            let line = String::from_utf8_lossy(self.buffer.get(..end).unwrap_or_default()).into_owned();
-            let at = line.find(FAIL_WORD).or_else(|| line.find(PROBE_WORD));
-            let word = at.and_then(|at| line.get(at..)).unwrap_or_default();
-            // The last noise line may lack its line break, so the word is looked for anywhere in the line;
-            // the break itself is left in place when the preamble may begin with it.
-            let keep_break = usize::from(at.is_none() && end > 0);
-            if let Some(text) = word.strip_prefix(FAIL_WORD) {
-                return Err(failure(host, text));
+            // The last line of noise may lack its line break, so the words are looked for anywhere in a line.
+            let line = piece.get(..end).unwrap_or_default();
+            if let Some(at) = find(line, FAIL_WORD) {
+                return Err(failure(host, &text_after(line, at, FAIL_WORD)));
             }
-            if let Some(text) = word.strip_prefix(PROBE_WORD) {
+            let probe =
+                find_last(line, PROBE_WORD).and_then(|at| parse_probe(&text_after(line, at, PROBE_WORD)));
+            if let Some(probe) = probe {
                 self.buffer.drain(..=end);
-                match parse_probe(text) {
-                    Some(probe) => return Ok(Some(Said::Probe(probe))),
-                    None => continue,
-                }
+                self.checked = 0;
+                return Ok(Some(Said::Probe(probe)));
             }
-            self.skip(end + 1 - keep_break);
-            self.check_noise(host)?;
+            // The line break behind noise stays in place: the preamble may begin with it.
+            self.skip(host, end.max(1))?;
         }
     }
 
-    fn skip(&mut self, bytes: usize) {
-        let bytes = bytes.min(self.buffer.len());
+    /// So many bytes were noise. Says when it is too much.
+    fn skip(&mut self, host: &str, bytes: usize) -> Result<(), Problem> {
         self.noise += bytes;
         self.last_noise.extend(self.buffer.drain(..bytes));
+        self.checked = 0;
         let excess = self.last_noise.len().saturating_sub(LINE_BYTES_MAX);
         self.last_noise.drain(..excess);
-    }
-
-    fn check_noise(&self, host: &str) -> Result<(), Problem> {
-        if self.noise <= NOISE_BYTES_MAX {
-            return Ok(());
-        }
-        Err(Problem::new(
-            "delivery.noise",
-            format!("the login shell of {host} wrote {} bytes to stdout before anything of ours", self.noise),
-        )
-        .hint("let rc files of that account be silent for shells that are not interactive"))
+        within_noise(host, self.noise)
     }
 
     /// What a login printed, for a message when nothing else explains an end.
@@ -133,16 +137,48 @@ impl Intro {
     }
 }
 
+fn within_noise(host: &str, bytes: usize) -> Result<(), Problem> {
+    if bytes <= NOISE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Problem::new(
+        "delivery.noise",
+        format!(
+            "the login shell of {host} wrote more than {} KiB before anything of ours",
+            NOISE_BYTES_MAX / 1024
+        ),
+    )
+    .hint("let rc files of that account be silent for shells that are not interactive"))
+}
+
+fn find(text: &[u8], word: &[u8]) -> Option<usize> {
+    text.windows(word.len()).position(|window| window == word)
+}
+
+fn find_last(text: &[u8], word: &[u8]) -> Option<usize> {
+    text.windows(word.len()).rposition(|window| window == word)
+}
+
+fn text_after(line: &[u8], at: usize, word: &[u8]) -> String {
+    String::from_utf8_lossy(line.get(at + word.len()..).unwrap_or_default()).into_owned()
+}
+
+/// Exactly the five words: what else begins like a probe is noise.
 fn parse_probe(text: &str) -> Option<Probe> {
-    let mut words = text.split_whitespace();
-    let probe = Probe {
-        system: words.next()?.to_owned(),
-        machine: words.next()?.to_owned(),
-        reader: words.next()?.to_owned(),
-        exact: words.next()? == "1",
-        gzip: words.next()? == "1",
+    let flag = |word: &str| match word {
+        "0" => Some(false),
+        "1" => Some(true),
+        _ => None,
     };
-    Some(probe)
+    let words: Vec<&str> = text.split_whitespace().collect();
+    let [system, machine, reader, exact, gzip] = words.as_slice() else { return None };
+    Some(Probe {
+        system: (*system).to_owned(),
+        machine: (*machine).to_owned(),
+        reader: (*reader).to_owned(),
+        exact: flag(exact)?,
+        gzip: flag(gzip)?,
+    })
 }
 
 /// What the delivery line says when it cannot go on.
@@ -159,7 +195,8 @@ fn failure(host: &str, text: &str) -> Problem {
             format!("{host} has nothing that can read the stub: no head, dd, perl or python3"),
         )
         .hint("install one of them there, or install waft-stub and set `installed = PATH`"),
-        "gzip" => Problem::new("delivery.gzip", format!("{host} has no gzip, perl or python3 to unpack the stub")),
+        "gzip" => Problem::new("delivery.gzip", format!("{host} has neither gzip nor python3 to unpack the stub"))
+            .hint("install one of them there, or install waft-stub and set `installed = PATH`"),
         "short" => Problem::new("delivery.short", format!("{host} did not receive the whole stub")),
         "memfd" => Problem::new(
             "delivery.no_disk",
@@ -171,6 +208,11 @@ fn failure(host: &str, text: &str) -> Problem {
             format!("{host} has no directory where the stub could be written and executed; tried: {detail}"),
         )
         .hint("the directories are full, read-only or noexec; name another with `dir`, or use `installed`"),
+        "write" => Problem::new("delivery.write", format!("{host} could not write the stub to {detail}"))
+            .hint("name another directory with `dir`, or use `installed`"),
         _ => Problem::new("delivery.failed", format!("{host} could not start the stub: {}", printable(text.as_bytes()))),
     }
 }
+
+#[cfg(test)]
+mod tests;

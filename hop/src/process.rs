@@ -21,8 +21,11 @@ pub fn spawn<S: AsRef<OsStr>>(program: &str, args: &[S]) -> Result<LinkStream, P
         .stderr(Stdio::piped())
         .kill_on_drop(true)
         .spawn()
-        .map_err(|error| Problem::new("process.start", format!("`{program}` could not be started: {error}")))?;
-    stream(child).ok_or_else(|| Problem::new("process.start", format!("`{program}` started without its pipes")))
+        .map_err(|error| {
+            Problem::new("process.start", format!("`{program}` could not be started: {error}"))
+        })?;
+    stream(child)
+        .ok_or_else(|| Problem::new("process.start", format!("`{program}` started without its pipes")))
 }
 
 /// The link of a child with all three pipes.

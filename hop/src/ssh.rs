@@ -2,9 +2,9 @@
 //! relay; they differ in their [`Login`], which is where keys, passwords and known hosts live (for a relay:
 //! nowhere near it, it asks the controller).
 
-use crate::stream::{Epitaph, Incoming, LinkStream, Outgoing, Pending};
-use crate::driver::unix_now;
 use crate::dial::{self, Dialled, Stubs};
+use crate::driver::unix_now;
+use crate::stream::{Epitaph, Incoming, LinkStream, Outgoing, Pending};
 use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::ssh_key::{self, Certificate, EcdsaCurve, HashAlg, PublicKey};
@@ -130,14 +130,18 @@ pub async fn connect(address: &Address, login: Arc<dyn Login>) -> Result<Session
             socket.set_nodelay(true).map_err(|error| unreachable(address, &error))?;
             match handshake(address, login.clone(), socket).await {
                 Err(Handshake::Door) if knock + 1 < KNOCKS_MAX => {
-                    let jitter = Duration::from_millis(u64::from(std::process::id().wrapping_mul(knock + 7919) % 97));
+                    let jitter =
+                        Duration::from_millis(u64::from(std::process::id().wrapping_mul(knock + 7919) % 97));
                     tokio::time::sleep(KNOCK_PAUSE * 2u32.pow(knock) + jitter).await;
                     knock += 1;
                 }
                 Err(Handshake::Door) => {
                     return Err(Problem::new(
                         "ssh.closed",
-                        format!("{} closed the connection {KNOCKS_MAX} times before the login", address.shown()),
+                        format!(
+                            "{} closed the connection {KNOCKS_MAX} times before the login",
+                            address.shown()
+                        ),
                     )
                     .hint("its sshd may limit logins at a time (MaxStartups), or refuse this address"));
                 }
@@ -207,7 +211,9 @@ where
                 russh::Error::IO(error)
                     if matches!(
                         error.kind(),
-                        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+                        io::ErrorKind::UnexpectedEof
+                            | io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::BrokenPipe
                     ) =>
                 {
                     Handshake::Door
@@ -261,7 +267,8 @@ fn unreachable(address: &Address, error: &io::Error) -> Problem {
     let shown = address.shown();
     match error.kind() {
         io::ErrorKind::ConnectionRefused => {
-            Problem::new("ssh.refused", format!("{shown} refused the connection")).hint("is sshd running on that port?")
+            Problem::new("ssh.refused", format!("{shown} refused the connection"))
+                .hint("is sshd running on that port?")
         }
         io::ErrorKind::TimedOut => Problem::new("ssh.timeout", format!("{shown} does not answer")),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
@@ -279,7 +286,10 @@ fn unreachable(address: &Address, error: &io::Error) -> Problem {
 /// them and the login has something to offer.
 async fn log_in(session: &mut Session, address: &Address, login: &dyn Login) -> Result<(), Problem> {
     let lost = |error: russh::Error| {
-        Problem::new("ssh.closed", format!("{} ended the session during the login: {}", address.shown(), said(&error)))
+        Problem::new(
+            "ssh.closed",
+            format!("{} ended the session during the login: {}", address.shown(), said(&error)),
+        )
     };
     let mut offered: Option<russh::MethodSet> = None;
     let mut refusal = None;
@@ -293,7 +303,10 @@ async fn log_in(session: &mut Session, address: &Address, login: &dyn Login) -> 
         let result = match certificate {
             Some(certificate) => {
                 let hash = rsa_hash(&certificate.algorithm());
-                session.handle.authenticate_certificate_with(&address.user, certificate, hash, &mut signer).await
+                session
+                    .handle
+                    .authenticate_certificate_with(&address.user, certificate, hash, &mut signer)
+                    .await
             }
             None => {
                 let Ok(key) = PublicKey::from_bytes(&identity) else { continue };
@@ -325,7 +338,9 @@ async fn log_in(session: &mut Session, address: &Address, login: &dyn Login) -> 
     {
         return Ok(());
     }
-    if offered.contains(&MethodKind::KeyboardInteractive) && questions(session, address, login).await.map_err(lost)? {
+    if offered.contains(&MethodKind::KeyboardInteractive)
+        && questions(session, address, login).await.map_err(lost)?
+    {
         return Ok(());
     }
     let methods: Vec<&str> = offered.iter().map(<&str>::from).collect();
@@ -345,7 +360,11 @@ fn rsa_hash(algorithm: &Algorithm) -> Option<HashAlg> {
     matches!(algorithm, Algorithm::Rsa { .. }).then_some(HashAlg::Sha512)
 }
 
-async fn questions(session: &mut Session, address: &Address, login: &dyn Login) -> Result<bool, russh::Error> {
+async fn questions(
+    session: &mut Session,
+    address: &Address,
+    login: &dyn Login,
+) -> Result<bool, russh::Error> {
     let mut reply = session.handle.authenticate_keyboard_interactive_start(&address.user, None).await?;
     for _ in 0..QUESTION_ROUNDS_MAX {
         let prompts = match reply {
@@ -367,7 +386,10 @@ async fn questions(session: &mut Session, address: &Address, login: &dyn Login) 
 
 fn binding(session: &Session, address: &Address) -> Result<Binding, Problem> {
     let binding = session.handle.agent_session_binding().ok_or_else(|| {
-        Problem::new("ssh.handshake", format!("the session with {} has no identity to sign for", address.shown()))
+        Problem::new(
+            "ssh.handshake",
+            format!("the session with {} has no identity to sign for", address.shown()),
+        )
     })?;
     Ok(Binding {
         host_key: binding.host_key().to_vec(),
@@ -480,22 +502,17 @@ impl Session {
     }
 
     /// A stream through this host to another, as ssh's ProxyJump does: this host sees only ciphertext.
-    pub async fn tunnel(
-        &self,
-        host: &str,
-        port: u16,
-    ) -> Result<russh::ChannelStream<client::Msg>, Problem> {
-        let channel = self
-            .handle
-            .channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0)
-            .await
-            .map_err(|error| {
-                Problem::new(
-                    "ssh.tunnel",
-                    format!("{} opened no way to {host}:{port}: {}", self.address.shown(), said(&error)),
-                )
-                .hint("the host may be down, or forwarding forbidden there (AllowTcpForwarding)")
-            })?;
+    pub async fn tunnel(&self, host: &str, port: u16) -> Result<russh::ChannelStream<client::Msg>, Problem> {
+        let channel =
+            self.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0).await.map_err(
+                |error| {
+                    Problem::new(
+                        "ssh.tunnel",
+                        format!("{} opened no way to {host}:{port}: {}", self.address.shown(), said(&error)),
+                    )
+                    .hint("the host may be down, or forwarding forbidden there (AllowTcpForwarding)")
+                },
+            )?;
         Ok(channel.into_stream())
     }
 }
@@ -556,7 +573,10 @@ pub fn fingerprint(wire: &[u8]) -> String {
     match PublicKey::from_bytes(wire) {
         Ok(key) => format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256)),
         Err(_) => match Certificate::from_bytes(wire) {
-            Ok(certificate) => format!("certificate {}", ssh_key::PublicKey::from(certificate.public_key().clone()).fingerprint(HashAlg::Sha256)),
+            Ok(certificate) => format!(
+                "certificate {}",
+                ssh_key::PublicKey::from(certificate.public_key().clone()).fingerprint(HashAlg::Sha256)
+            ),
             Err(_) => "of an unknown kind".to_owned(),
         },
     }

@@ -42,7 +42,10 @@ pub async fn take(
     let mut asked: BTreeMap<NodeId, (Instant, Box<Hello>)> = BTreeMap::new();
     tokio::pin!(interrupt);
     while all.len() < shape.nodes().len() {
-        let answers = asked.iter().filter(|(node, _)| !all.contains_key(node)).map(|(_, (at, _))| *at + ANSWER_DEADLINE);
+        let answers = asked
+            .iter()
+            .filter(|(node, _)| !all.contains_key(node))
+            .map(|(_, (at, _))| *at + ANSWER_DEADLINE);
         let deadline = answers.chain([started + JOIN_DEADLINE]).min().unwrap_or(started + JOIN_DEADLINE);
         let mut missing = Vec::new();
         tokio::select! {
@@ -103,7 +106,10 @@ pub async fn take(
                 let problem = if id == top.id {
                     problem.clone()
                 } else {
-                    Problem { message: format!("its hop {}: {}", top.endpoint.name, problem.message), ..problem.clone() }
+                    Problem {
+                        message: format!("its hop {}: {}", top.endpoint.name, problem.message),
+                        ..problem.clone()
+                    }
                 };
                 let gone = Found::Missing { status, problem };
                 found(id, &gone);

@@ -122,8 +122,11 @@ fn check_header(name: &str, wasm: &[u8]) -> Result<(), Problem> {
         ));
     }
     if !wasm.starts_with(b"\0asm") {
-        return Err(Problem::new("task.not_wasm", format!("{name} is no WebAssembly: it does not begin with \\0asm"))
-            .hint("give the compiled .wasm file; text (.wat) and sources are never compiled by waft"));
+        return Err(Problem::new(
+            "task.not_wasm",
+            format!("{name} is no WebAssembly: it does not begin with \\0asm"),
+        )
+        .hint("give the compiled .wasm file; text (.wat) and sources are never compiled by waft"));
     }
     if Parser::is_component(wasm) {
         return Err(Problem::new(
@@ -155,15 +158,22 @@ pub async fn artifact(
     if let Some(artifact) = cache.load(module, engine) {
         return Ok(artifact);
     }
-    let artifact = tokio::time::timeout(WALL_TIME_MAX, compile(cache, name, wasm, engine)).await.unwrap_or_else(|_| {
-        Err(Problem::new("compile.timeout", format!("{name} was not compiled within {} s", WALL_TIME_MAX.as_secs())))
-    })?;
+    let artifact = tokio::time::timeout(WALL_TIME_MAX, compile(cache, name, wasm, engine))
+        .await
+        .unwrap_or_else(|_| {
+            Err(Problem::new(
+                "compile.timeout",
+                format!("{name} was not compiled within {} s", WALL_TIME_MAX.as_secs()),
+            ))
+        })?;
     cache.keep(module, engine, &artifact);
     Ok(artifact)
 }
 
 async fn compile(cache: &Cache, name: &str, wasm: &[u8], engine: Engine) -> Result<Vec<u8>, Problem> {
-    let failed = |why: &dyn std::fmt::Display| Problem::new("compile.start", format!("the compiler could not be run: {why}"));
+    let failed = |why: &dyn std::fmt::Display| {
+        Problem::new("compile.start", format!("the compiler could not be run: {why}"))
+    };
     let program = match &cache.compiler {
         Some(program) => program.clone(),
         None => std::env::current_exe().map_err(|error| failed(&error))?,
@@ -191,8 +201,10 @@ async fn compile(cache: &Cache, name: &str, wasm: &[u8], engine: Engine) -> Resu
     let words = waft_hop::stream::printable(words);
     let how = waft_hop::process::how(output.status);
     let why = if words.is_empty() { how } else { words };
-    Err(Problem::new("compile.failed", format!("{name} could not be compiled: {why}"))
-        .hint(format!("the compiler may use {} GiB of addresses and {CPU_SECONDS_MAX} s of CPU", MEMORY_BYTES_MAX >> 30)))
+    Err(Problem::new("compile.failed", format!("{name} could not be compiled: {why}")).hint(format!(
+        "the compiler may use {} GiB of addresses and {CPU_SECONDS_MAX} s of CPU",
+        MEMORY_BYTES_MAX >> 30
+    )))
 }
 
 fn profile_word(profile: Profile) -> &'static str {
@@ -232,6 +244,10 @@ fn child(args: &[String]) -> Result<(), String> {
     let mut wasm = Vec::new();
     let read = std::io::stdin().lock().take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm);
     read.map_err(|error| format!("the module could not be read: {error}"))?;
-    let artifact = waft_engine::compile(Engine { arch, profile }, &wasm).map_err(|error| format!("{error:#}"))?;
-    std::io::stdout().lock().write_all(&artifact).map_err(|error| format!("the artifact could not be written: {error}"))
+    let artifact =
+        waft_engine::compile(Engine { arch, profile }, &wasm).map_err(|error| format!("{error:#}"))?;
+    std::io::stdout()
+        .lock()
+        .write_all(&artifact)
+        .map_err(|error| format!("the artifact could not be written: {error}"))
 }

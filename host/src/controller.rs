@@ -16,7 +16,7 @@ use crate::ssh::signer::{Order as SignOrder, Orders};
 use crate::stubs::Shelf;
 use crate::tree::{Endpoint, Shape, ShapeNode, Transport};
 use ed25519_dalek::SigningKey;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -55,6 +55,8 @@ pub enum Seen {
     Report { node: NodeId, report: Report, charge: Option<Charge> },
     /// Orders did not reach these.
     Undelivered { to: Vec<NodeRange>, problem: Problem },
+    /// A hop was told to dial more nodes: orders for them find their way now.
+    Ordered,
     /// For the log: refused, but nothing failed by it.
     Warning(Problem),
 }
@@ -82,7 +84,9 @@ pub struct Controller {
     signing: HashMap<NodeId, Arc<Ring>>,
     settings: HashMap<NodeId, Settings>,
     up: BTreeMap<NodeId, Hello>,
-    gone: BTreeMap<NodeId, ()>,
+    gone: BTreeSet<NodeId>,
+    /// Nodes behind hops that are named in a dial order which left.
+    ordered: BTreeSet<NodeId>,
     tasks: JoinSet<()>,
     done: mpsc::Receiver<Done>,
     to_done: mpsc::Sender<Done>,
@@ -125,7 +129,8 @@ impl Controller {
             signing: HashMap::new(),
             settings: HashMap::new(),
             up: BTreeMap::new(),
-            gone: BTreeMap::new(),
+            gone: BTreeSet::new(),
+            ordered: BTreeSet::new(),
             tasks: JoinSet::new(),
             done,
             to_done,
@@ -177,13 +182,45 @@ impl Controller {
         self.driver.node.order(to, order, now);
     }
 
+    /// Whether it is not known yet, for some node behind a hop, if and how it will be dialled.
+    pub fn is_settling(&self) -> bool {
+        let open = |node: &ShapeNode| {
+            node.parent != NodeId::ROOT && !self.signing.contains_key(&node.id) && !self.out_of_reach(node)
+        };
+        self.shape.nodes().iter().any(open)
+    }
+
+    fn out_of_reach(&self, node: &ShapeNode) -> bool {
+        let mut at = Some(node);
+        while let Some(node) = at {
+            if self.gone.contains(&node.id) {
+                return true;
+            }
+            at = self.shape.node(node.parent);
+        }
+        false
+    }
+
+    /// Whether an order for that node finds its way: every hop before it knows which child to give it to.
+    pub fn is_routable(&self, node: NodeId) -> bool {
+        let mut at = self.shape.node(node);
+        while let Some(node) = at {
+            if node.parent != NodeId::ROOT && !self.ordered.contains(&node.id) {
+                return false;
+            }
+            at = self.shape.node(node.parent);
+        }
+        true
+    }
+
     pub fn release(&mut self, charge: Charge) {
         self.driver.node.release(charge);
     }
 
     /// Bytes of frames on the links of the root: up (sent) and down (received).
     pub fn bytes(&self) -> (u64, u64) {
-        let links = self.shape.children(NodeId::ROOT).map(|node| self.driver.link_bytes(Peer::Child(node.id)));
+        let links =
+            self.shape.children(NodeId::ROOT).map(|node| self.driver.link_bytes(Peer::Child(node.id)));
         links.fold((0, 0), |sum, link| (sum.0 + link.0, sum.1 + link.1))
     }
 
@@ -242,7 +279,7 @@ impl Controller {
 
     fn left(&mut self, id: NodeId, lost: bool, problem: Problem) {
         self.up.remove(&id);
-        if self.gone.insert(id, ()).is_none() {
+        if self.gone.insert(id) {
             self.seen.push_back(Seen::Gone { node: id, lost, problem });
         }
         self.dial_done(id);
@@ -298,7 +335,7 @@ impl Controller {
     fn queue_behind_relay(&mut self, id: NodeId, ring: Arc<Ring>, settings: Settings) {
         let shape = self.shape.clone();
         let Some(node) = shape.node(id) else { return };
-        if self.gone.contains_key(&node.parent) {
+        if self.gone.contains(&node.parent) {
             return;
         }
         let name = &node.endpoint.name;
@@ -317,7 +354,10 @@ impl Controller {
         if identities.is_empty() {
             let problem = Problem::new(
                 "ssh.auth",
-                format!("there is no key to log in to {name} with, and passwords never go through a hop{}", troubles(&ring)),
+                format!(
+                    "there is no key to log in to {name} with, and passwords never go through a hop{}",
+                    troubles(&ring)
+                ),
             )
             .hint("give a key with `--identity` or start an agent, or set `via_mode = \"tunnel\"` for it");
             return self.left(id, false, problem);
@@ -353,12 +393,16 @@ impl Controller {
 
     /// Orders a relay's next dials, as many as may be under way: those with the same keys in one message.
     fn send_dials(&mut self, relay: NodeId) {
+        // An order for a relay that its own parent does not know yet would be lost.
+        if !self.is_routable(relay) {
+            return;
+        }
         // Wait for the siblings, so that one order holds them all.
         let shape = self.shape.clone();
         let Some((queue, under_way)) = self.queued.get_mut(&relay) else { return };
         let settled = shape
             .children(relay)
-            .all(|node| self.gone.contains_key(&node.id) || self.signing.contains_key(&node.id));
+            .all(|node| self.gone.contains(&node.id) || self.signing.contains_key(&node.id));
         if !settled {
             return;
         }
@@ -369,30 +413,46 @@ impl Controller {
             let (identities, connect_ms) = (first.identities.clone(), first.connect_ms);
             let mut targets = Vec::new();
             while targets.len() < DIAL_TARGETS_MAX.min(ORDERS_PER_RELAY_MAX - *under_way)
-                && let Some(part) = queue.pop_front_if(|part| part.identities == identities && part.connect_ms == connect_ms)
+                && let Some(part) =
+                    queue.pop_front_if(|part| part.identities == identities && part.connect_ms == connect_ms)
             {
                 targets.push(part.target);
             }
             *under_way += targets.len();
             let kinds: Vec<StubKind> = targets.iter().map(|target| target.kind).collect();
-            let arches: Vec<Arch> = targets.iter().filter_map(|target| self.memory.recall(&target.name)).map(|r| r.arch).collect();
+            let arches: Vec<Arch> = targets
+                .iter()
+                .filter_map(|target| self.memory.recall(&target.name))
+                .map(|r| r.arch)
+                .collect();
             // Every stub named here crosses the link: only those that may be needed.
             let needed = |stub: &&StubBlob| {
                 kinds.contains(&stub.kind) && (Some(stub.arch) == Arch::here() || arches.contains(&stub.arch))
             };
             let stubs = stubs.iter().filter(needed).cloned().collect();
-            messages.push((targets.iter().map(|target| target.node).collect::<Vec<_>>(), Dial { targets, stubs, identities, connect_ms }));
+            messages.push((
+                targets.iter().map(|target| target.node).collect::<Vec<_>>(),
+                Dial { targets, stubs, identities, connect_ms },
+            ));
         }
         let now = Instant::now();
         for (nodes, dial) in messages {
             nodes.iter().for_each(|node| self.orders.restart(*node, now));
+            self.ordered.extend(nodes.iter().copied());
+            self.seen.push_back(Seen::Ordered);
             self.order(vec![NodeRange::one(relay)], Order::Dial(dial));
+            // Those among them that are relays may now get orders of their own.
+            nodes.iter().for_each(|node| self.send_dials(*node));
         }
         if !self.warned_shared {
             let shared = self.orders.shared_host_keys();
             if let Some((one, other)) = shared.first() {
                 self.warned_shared = true;
-                let more = if shared.len() > 1 { format!(" (and {} more pairs)", shared.len() - 1) } else { String::new() };
+                let more = if shared.len() > 1 {
+                    format!(" (and {} more pairs)", shared.len() - 1)
+                } else {
+                    String::new()
+                };
                 self.seen.push_back(Seen::Warning(
                     Problem::new(
                         "ssh.shared_key",
@@ -463,7 +523,10 @@ impl Controller {
                     }
                     (Err(problem), _) => {
                         self.seen.push_back(Seen::Warning(problem.clone()));
-                        self.order(vec![NodeRange::one(from)], Order::Signed { node, signature: Err(problem) });
+                        self.order(
+                            vec![NodeRange::one(from)],
+                            Order::Signed { node, signature: Err(problem) },
+                        );
                     }
                     (Ok(_), None) => {}
                 }
@@ -536,7 +599,12 @@ impl DialJob {
                 for identity in &self.settings.identities {
                     args.extend(["-i".to_owned(), identity.display().to_string()]);
                 }
-                args.extend(["-p".to_owned(), self.settings.port.to_string(), "-l".to_owned(), self.settings.user.clone()]);
+                args.extend([
+                    "-p".to_owned(),
+                    self.settings.port.to_string(),
+                    "-l".to_owned(),
+                    self.settings.user.clone(),
+                ]);
                 args.extend(["--".to_owned(), self.settings.host.clone(), line]);
                 let stream = process::spawn("ssh", &args)?;
                 dial::deliver(&self.name, self.kind, &self.delivery, self.shelf.as_ref(), stream).await
@@ -591,4 +659,3 @@ impl DialJob {
         })
     }
 }
-

@@ -42,7 +42,8 @@ pub fn write_private(file: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// The files of a directory, sorted; none when it is not there.
 pub fn list(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     files.sort();
     files
 }

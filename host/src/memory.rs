@@ -51,7 +51,10 @@ impl Memory {
         if self.hosts.len() > HOSTS_MAX {
             self.hosts.clear();
         }
-        let lines = self.hosts.iter().map(|(name, host)| format!("{name} {} {}\n", host.arch.word(), u8::from(host.exact)));
+        let lines = self
+            .hosts
+            .iter()
+            .map(|(name, host)| format!("{name} {} {}\n", host.arch.word(), u8::from(host.exact)));
         if let Err(error) = crate::files::write_private(file, lines.collect::<String>().as_bytes()) {
             tracing::warn!("{} could not be written: {error}", file.display());
         }

@@ -134,8 +134,10 @@ impl Books<'_> {
     fn end(&mut self, node: NodeId, outcome: msg::Outcome) {
         let Some(target) = self.targets.get_mut(&node).filter(|target| !target.done) else { return };
         target.done = true;
-        let rest: Vec<(Stream, Vec<u8>)> =
-            std::mem::take(&mut target.cutters).into_iter().map(|(stream, mut cutter)| (stream, cutter.finish())).collect();
+        let rest: Vec<(Stream, Vec<u8>)> = std::mem::take(&mut target.cutters)
+            .into_iter()
+            .map(|(stream, mut cutter)| (stream, cutter.finish()))
+            .collect();
         let stdout = std::mem::take(&mut target.stdout);
         let stderr = std::mem::take(&mut target.stderr);
         let truncated = stdout.truncated || outcome.stdout_truncated;
@@ -246,6 +248,7 @@ pub async fn run(
         compiling: JoinSet::new(),
         wanted: BTreeMap::new(),
         retried: BTreeSet::new(),
+        ready: Vec::new(),
     };
     let mut books = Books {
         events: Sequence::new(running.id),
@@ -290,6 +293,8 @@ struct Running<'a> {
     /// Targets that wait for an artifact.
     wanted: BTreeMap<Engine, Vec<NodeId>>,
     retried: BTreeSet<NodeId>,
+    /// Targets whose order can be sent as soon as the hops before them know of them.
+    ready: Vec<NodeId>,
 }
 
 impl Running<'_> {
@@ -305,7 +310,10 @@ impl Running<'_> {
         while books.open > 0 {
             let wake = patience.or_else(|| self.next_deadline(books));
             tokio::select! {
-                seen = controller.next() => self.take(controller, books, seen),
+                seen = controller.next() => {
+                    self.take(controller, books, seen);
+                    self.start_ready(controller, books);
+                }
                 Some(compiled) = self.compiling.join_next(), if !self.compiling.is_empty() => {
                     if let Ok((engine, artifact)) = compiled {
                         self.artifact(controller, books, engine, artifact);
@@ -357,7 +365,8 @@ impl Running<'_> {
                 let length = bytes.len() as u64;
                 let hash = controller.node().store().insert(BlobKind::Artifact, bytes.into());
                 self.compiled.insert(engine, Artifact { engine, hash, bytes: length });
-                self.start(controller, books, &nodes);
+                self.ready.extend(nodes);
+                self.start_ready(controller, books);
             }
             Err(problem) => {
                 for node in nodes {
@@ -365,6 +374,20 @@ impl Running<'_> {
                 }
             }
         }
+    }
+
+    /// Sends the order to the targets that it can reach. One order for all of them: it waits until it is
+    /// known of every node whether and by whom it is dialled, which takes no word from any host.
+    fn start_ready(&mut self, controller: &mut Controller, books: &mut Books<'_>) {
+        if self.ready.is_empty() || controller.is_settling() {
+            return;
+        }
+        let (now, later) =
+            std::mem::take(&mut self.ready).into_iter().partition(|node| controller.is_routable(*node));
+        self.ready = later;
+        let mut now: Vec<NodeId> = now;
+        now.sort();
+        self.start(controller, books, &now);
     }
 
     /// Sends the order: one message for all targets that get the same grants.
@@ -450,6 +473,7 @@ impl Running<'_> {
                 let now = if silent { "does not answer" } else { "answers again" };
                 books.emit(None, Body::Note(Problem::new("link.silent", format!("{name} {now}"))));
             }
+            Seen::Ordered => {}
             Seen::Warning(problem) => books.emit(None, Body::Note(problem)),
             Seen::Report { node, report, charge } => {
                 let size = msg::Msg::Up { from: node, report: report.clone() }.encode().len() as u64;
@@ -477,7 +501,13 @@ impl Running<'_> {
     }
 
     /// A target is another machine than was assumed: compile for it, once.
-    fn other_engine(&mut self, controller: &mut Controller, books: &mut Books<'_>, node: NodeId, engine: Engine) {
+    fn other_engine(
+        &mut self,
+        controller: &mut Controller,
+        books: &mut Books<'_>,
+        node: NodeId,
+        engine: Engine,
+    ) {
         if !self.retried.insert(node) {
             let problem = Problem::new(
                 "engine.unknown",
@@ -498,7 +528,10 @@ impl Running<'_> {
         controller.order(vec![all], Order::Cancel { run: self.id });
         for node in books.open_nodes() {
             // Whoever has not begun does not begin.
-            let begun = books.targets.get(&node).is_some_and(|target| target.joined && target.state >= TargetState::Ready);
+            let begun = books
+                .targets
+                .get(&node)
+                .is_some_and(|target| target.joined && target.state >= TargetState::Ready);
             if !begun {
                 let problem = Problem::new("run.cancelled", "cancelled before it began");
                 books.end_with(node, Status::Cancelled, problem);
@@ -534,12 +567,19 @@ impl Running<'_> {
             let (name, state, joined) = (target.name.clone(), target.state.word(), target.joined);
             let path = books.shape.path(node).join(" > ");
             let (status, problem) = if target.running.is_some() {
-                let text = format!("{name} sent no result: it was {state}, and its time is over (way: {path})");
+                let text =
+                    format!("{name} sent no result: it was {state}, and its time is over (way: {path})");
                 (Status::Lost, Problem::new("run.stuck", text))
             } else if joined {
-                (Status::Lost, Problem::new("run.stuck", format!("{name} did not begin the run (way: {path})")))
+                (
+                    Status::Lost,
+                    Problem::new("run.stuck", format!("{name} did not begin the run (way: {path})")),
+                )
             } else {
-                let text = format!("{name} is still being connected after {} s (way: {path})", JOIN_DEADLINE.as_secs());
+                let text = format!(
+                    "{name} is still being connected after {} s (way: {path})",
+                    JOIN_DEADLINE.as_secs()
+                );
                 (Status::Unreachable, Problem::new("connect.stuck", text))
             };
             books.end_with(node, status, problem);
@@ -555,7 +595,8 @@ async fn until(wake: Option<Instant>) {
 }
 
 fn random(bytes: &mut [u8]) -> Result<(), Problem> {
-    getrandom::fill(bytes).map_err(|error| Problem::new("random", format!("this system gives no random numbers: {error}")))
+    getrandom::fill(bytes)
+        .map_err(|error| Problem::new("random", format!("this system gives no random numbers: {error}")))
 }
 
 /// A UUIDv7: the time in milliseconds, then chance.

@@ -40,12 +40,20 @@ impl Shelf {
             }
         }
         for embedded in STUBS {
-            let (Some(arch), Some(kind)) = (Arch::parse(embedded.arch), parse_kind(embedded.kind)) else { continue };
+            let (Some(arch), Some(kind)) = (Arch::parse(embedded.arch), parse_kind(embedded.kind)) else {
+                continue;
+            };
             if stubs.iter().any(|stub: &Stub| stub.blob.arch == arch && stub.blob.kind == kind) {
                 continue;
             }
             let gzip: Arc<[u8]> = Arc::from(embedded.gz);
-            let blob = StubBlob { arch, kind, hash: Hash::of(&gzip), bytes: gzip.len() as u64, bytes_raw: embedded.raw_len };
+            let blob = StubBlob {
+                arch,
+                kind,
+                hash: Hash::of(&gzip),
+                bytes: gzip.len() as u64,
+                bytes_raw: embedded.raw_len,
+            };
             stubs.push(Stub { blob, gzip, file: None });
         }
         Ok(Shelf(stubs))
@@ -72,7 +80,9 @@ impl Stubs for Shelf {
 
     fn bytes(&self, wanted: &StubBlob) -> Pending<'_, Result<Arc<[u8]>, Problem>> {
         let found = self.0.iter().find(|stub| stub.blob.hash == wanted.hash).map(|stub| stub.gzip.clone());
-        Box::pin(async move { found.ok_or_else(|| Problem::new("delivery.stub", "that stub is not on the shelf")) })
+        Box::pin(async move {
+            found.ok_or_else(|| Problem::new("delivery.stub", "that stub is not on the shelf"))
+        })
     }
 }
 
@@ -96,7 +106,8 @@ fn parse_name(name: &str) -> Option<(StubKind, Arch)> {
 }
 
 fn from_file(file: &Path, kind: StubKind, arch: Arch) -> Result<Stub, Problem> {
-    let failed = |error: std::io::Error| Problem::new("stub.read", format!("the stub {}: {error}", file.display()));
+    let failed =
+        |error: std::io::Error| Problem::new("stub.read", format!("the stub {}: {error}", file.display()));
     let raw = std::fs::read(file).map_err(failed)?;
     if !raw.starts_with(b"\x7fELF") {
         return Err(Problem::new("stub.read", format!("the stub {} is no program", file.display())));
@@ -104,6 +115,7 @@ fn from_file(file: &Path, kind: StubKind, arch: Arch) -> Result<Stub, Problem> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&raw).map_err(failed)?;
     let gzip: Arc<[u8]> = encoder.finish().map_err(failed)?.into();
-    let blob = StubBlob { arch, kind, hash: Hash::of(&gzip), bytes: gzip.len() as u64, bytes_raw: raw.len() as u64 };
+    let blob =
+        StubBlob { arch, kind, hash: Hash::of(&gzip), bytes: gzip.len() as u64, bytes_raw: raw.len() as u64 };
     Ok(Stub { blob, gzip, file: Some(file.to_owned()) })
 }

@@ -86,7 +86,10 @@ impl Envelope {
         if now_unix > envelope.expires {
             return Err(Problem::new(
                 "envelope.expired",
-                format!("the order of this run expired {} s ago by this host's clock", now_unix - envelope.expires),
+                format!(
+                    "the order of this run expired {} s ago by this host's clock",
+                    now_unix - envelope.expires
+                ),
             )
             .hint("compare the clocks of the controller and the target"));
         }

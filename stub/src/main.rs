@@ -19,7 +19,8 @@ const USAGE: &str = "waft-stub is started by waft, not by hand.
 ";
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let args: Vec<String> =
+        std::env::args_os().skip(1).map(|arg| arg.to_string_lossy().into_owned()).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--worker"] => waft_stub::worker::main(),
@@ -87,4 +88,3 @@ fn hello(arch: Arch, how: &str) -> Hello {
 
 /// How long the word on the delivery may be, characters.
 const HOW_CHARS_MAX: usize = 200;
-

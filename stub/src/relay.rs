@@ -88,7 +88,9 @@ impl Relay {
         self.tasks.spawn(async move {
             let node = job.target.node;
             let ask = match dial(&job, asks.clone(), &gate).await {
-                Ok(dialled) => Ask::Dialled { node, name: job.target.name.clone(), dialled: Box::new(dialled) },
+                Ok(dialled) => {
+                    Ask::Dialled { node, name: job.target.name.clone(), dialled: Box::new(dialled) }
+                }
                 Err(problem) => Ask::Failed { node, problem },
             };
             let _ = asks.send(ask).await;
@@ -105,7 +107,8 @@ async fn dial(job: &Job, asks: mpsc::Sender<Ask>, gate: &Gate) -> Result<Dialled
         user: target.user.clone(),
         timeout: job.timeout,
     };
-    let login = Arc::new(Relayed { target: target.clone(), identities: job.identities.clone(), asks: asks.clone() });
+    let login =
+        Arc::new(Relayed { target: target.clone(), identities: job.identities.clone(), asks: asks.clone() });
     let session = gate.pass(&address, ssh::connect(&address, login)).await?;
     let stubs = FromStore { stubs: &job.stubs, asks };
     ssh::deliver(session, target.kind, &target.delivery, &stubs).await
@@ -198,7 +201,10 @@ impl Stubs for FromStore<'_> {
             self.asks.send(Ask::Blob { hash, reply }).await.map_err(|_| gone())?;
             let bytes = tokio::time::timeout(STUB_DEADLINE, answer).await;
             bytes.ok().and_then(Result::ok).flatten().ok_or_else(|| {
-                Problem::new("delivery.stub", format!("the stub {} did not reach this hop whole", hash.short()))
+                Problem::new(
+                    "delivery.stub",
+                    format!("the stub {} did not reach this hop whole", hash.short()),
+                )
             })
         })
     }

@@ -9,13 +9,13 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use waft_hop::driver::{Driver, unix_now};
 use waft_hop::stream::LinkStream;
+use waft_proto::id::RunId;
 #[cfg(feature = "hop")]
 use waft_proto::id::{Hash, NodeId};
-use waft_proto::id::RunId;
 use waft_proto::limits::{SHUTDOWN_MS, STORE_BYTES_DEFAULT};
-use waft_proto::msg::{Hello, Outcome, Report};
 #[cfg(feature = "hop")]
 use waft_proto::msg::{Engine, Order};
+use waft_proto::msg::{Hello, Outcome, Report};
 use waft_proto::node::{Event, Node, Peer, ReadyRun};
 use waft_proto::run::{Status, TargetState};
 use waft_stub::pool::{Job, JobEvent, Pool};

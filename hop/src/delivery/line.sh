@@ -11,12 +11,12 @@ echo "WAFT1 ${s:-unknown} ${m:-unknown} $p $x $z";
 fail() { echo "WAFT1-FAIL $*"; exit 70; };
 read -r a n g w d || exit 71;
 if [ "$a" = "$m" ]; then :; else fail arch "$m"; fi;
+if [ $p = none ]; then fail reader; fi;
 if [ $g = 1 ] && [ $z = 0 ]; then fail gzip; fi;
 if [ "$d" = - ]; then d=; fi;
 case $p in
-perl) exec perl -e "@PERL@" "$n" "$g" "$w" "$m" "$XDG_RUNTIME_DIR" /dev/shm "$d";;
+perl) export PERL_BADLANG=0; exec perl -e "@PERL@" "$n" "$g" "$w" "$m" "$XDG_RUNTIME_DIR" /dev/shm "$d";;
 python3) exec python3 -c "$(printf "@PYTHON@")" "$n" "$g" "$w" "$m" "$XDG_RUNTIME_DIR" /dev/shm "$d";;
-none) fail reader;;
 esac;
 if [ $w = mem ]; then fail memfd no perl or python3; fi;
 room() { if [ $p = dd ]; then dd if=/dev/zero bs=$n count=3; else head -c $((n * 3)) /dev/zero; fi; };

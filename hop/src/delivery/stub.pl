@@ -1,4 +1,4 @@
-$|=1; $SIG{PIPE}=q(IGNORE); ($n,$g,$w,$m,@d)=@ARGV; binmode STDIN;
+$|=1; $SIG{PIPE}=q(IGNORE); ($n,$g,$w,$m,@d)=@ARGV; binmode STDIN; delete $ENV{PERL_BADLANG};
 sub fail { print qq(WAFT1-FAIL @_\n); exit 70 }
 while($n>0){ $r=sysread(STDIN,$b,$n,length($b)); fail(q(short)) unless $r; $n-=$r }
 sub put {

@@ -31,9 +31,7 @@ pub(crate) enum Command {
     /// Start a small fleet of SSH servers in this process and run a task on it, through a bastion
     Demo(Demo),
     /// Print a completion script for a shell
-    Completions {
-        shell: clap_complete::Shell,
-    },
+    Completions { shell: clap_complete::Shell },
     /// The compiler's own process: WebAssembly on stdin, an artifact on stdout
     #[command(name = "__compile", hide = true)]
     Compile { args: Vec<String> },
@@ -216,7 +214,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         "h" => 3_600_000,
         _ => return Err(format!("`{text}` is no duration; write 250ms, 30s, 5m or 1h")),
     };
-    let number: u64 = number.parse().map_err(|_| format!("`{text}` is no duration; write 250ms, 30s, 5m or 1h"))?;
+    let number: u64 =
+        number.parse().map_err(|_| format!("`{text}` is no duration; write 250ms, 30s, 5m or 1h"))?;
     let ms = number.checked_mul(each).filter(|ms| *ms > 0 && *ms <= 30 * 24 * 3_600_000);
     ms.map(Duration::from_millis).ok_or_else(|| format!("`{text}` is not between 1ms and 30 days"))
 }

@@ -9,10 +9,9 @@ use std::time::Instant;
 use waft_proto::run::Problem;
 
 pub(super) async fn demo(args: Demo) -> Done {
-    let dir = tempfile::Builder::new()
-        .prefix("waft-demo-")
-        .tempdir()
-        .map_err(|error| Failure::Own(Problem::new("demo.dir", format!("no temporary directory: {error}"))))?;
+    let dir = tempfile::Builder::new().prefix("waft-demo-").tempdir().map_err(|error| {
+        Failure::Own(Problem::new("demo.dir", format!("no temporary directory: {error}")))
+    })?;
     let options = FleetOptions {
         hosts: usize::from(args.hosts),
         rtt: args.rtt,
@@ -38,7 +37,10 @@ async fn show(args: &Demo, fleet: &Fleet) -> Done {
         via: Vec::new(),
     };
     let hosts = args.hosts;
-    print::out(&format!("{hosts} hosts behind a bastion {} away, all of them in this process:\n\n", units::time(u64::try_from(args.rtt.as_millis()).unwrap_or(u64::MAX))))?;
+    print::out(&format!(
+        "{hosts} hosts behind a bastion {} away, all of them in this process:\n\n",
+        units::time(u64::try_from(args.rtt.as_millis()).unwrap_or(u64::MAX))
+    ))?;
     let planned: Vec<tree::Target> =
         super::targets::resolve(&targets)?.into_iter().map(|resolved| resolved.target).collect();
     print::draw(&super::tree::drawing(&tree::shape(&planned)?, None))?;
@@ -58,7 +60,10 @@ async fn show(args: &Demo, fleet: &Fleet) -> Done {
             ]
         })
         .collect();
-    print::out(&format!("\nFrom nothing to all results in {}. What crossed each link (SSH included):\n\n", units::time(took)))?;
+    print::out(&format!(
+        "\nFrom nothing to all results in {}. What crossed each link (SSH included):\n\n",
+        units::time(took)
+    ))?;
     print::table(&["link", "connections", "up", "down"], &rows)?;
     Ok(code)
 }

@@ -20,7 +20,8 @@ fn everything(mut args: InventoryArgs) -> InventoryArgs {
 
 fn list(args: InventoryArgs) -> Done {
     let targets = targets::resolve(&everything(args).targets)?;
-    let or_dash = |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
+    let or_dash =
+        |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
     let rows: Vec<Vec<String>> = targets
         .iter()
         .map(|resolved| {

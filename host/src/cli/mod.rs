@@ -126,7 +126,8 @@ fn log_to_stderr(verbose: u8) {
 /// Resolves when the operator presses Ctrl-C or the process is told to end.
 pub(crate) async fn interrupt() {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
+    let (Ok(mut int), Ok(mut term)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
         return std::future::pending().await;
     };
     tokio::select! {

@@ -21,7 +21,8 @@ pub(super) async fn run(args: Run) -> Done {
     let task = find_task(&args.task).map_err(|problem| keep(vec![problem])).ok();
     let allow = grants(&args.limits.allow).map_err(&mut keep).ok();
     let selection = targets::select(&args.targets).map_err(&mut keep).ok();
-    let (Some(params), Some((name, wasm)), Some(allow), Some(selection)) = (params, task, allow, selection) else {
+    let (Some(params), Some((name, wasm)), Some(allow), Some(selection)) = (params, task, allow, selection)
+    else {
         return Err(Failure::Input(problems));
     };
     let params = serde_json::Value::Object(params).to_string().into_bytes();
@@ -74,7 +75,10 @@ async fn start(job: Job) -> Done {
     }
     match reporter.finish() {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            return Err(Failure::Own(Problem::new("report.write", format!("the report could not be written: {error}"))));
+            return Err(Failure::Own(Problem::new(
+                "report.write",
+                format!("the report could not be written: {error}"),
+            )));
         }
         _ => {}
     }
@@ -92,7 +96,10 @@ fn reporter(output: &Output) -> Box<dyn Reporter + Send> {
 }
 
 /// `--params`, and over it each `-p`.
-fn parameters(pairs: &[String], file: Option<&str>) -> Result<serde_json::Map<String, serde_json::Value>, Vec<Problem>> {
+fn parameters(
+    pairs: &[String],
+    file: Option<&str>,
+) -> Result<serde_json::Map<String, serde_json::Value>, Vec<Problem>> {
     let text = file.map(params::read).transpose().map_err(|problem| vec![problem])?;
     params::merge(pairs, file.zip(text.as_deref()))
 }
@@ -115,8 +122,10 @@ fn find_task(wanted: &str) -> Result<(String, Arc<[u8]>), Problem> {
         Ok(wasm) => Ok((name, wasm.into())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_path => {
             let names: Vec<&str> = stubs::builtin_tasks().collect();
-            Err(Problem::new("task.unknown", format!("there is no task `{wanted}`"))
-                .hint(format!("built in are: {}; another is given by its path, like ./{wanted}.wasm", names.join(", "))))
+            Err(Problem::new("task.unknown", format!("there is no task `{wanted}`")).hint(format!(
+                "built in are: {}; another is given by its path, like ./{wanted}.wasm",
+                names.join(", ")
+            )))
         }
         Err(error) => Err(Problem::new("task.read", format!("the task {wanted} cannot be read: {error}"))),
     }

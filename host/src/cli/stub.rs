@@ -1,9 +1,9 @@
 //! `waft stub`: the stubs at hand, and how to get more.
 
-use super::{Done, print};
 use super::args::{Kind, Stub, StubBuild, StubPath};
-use crate::stubs::{self, Shelf};
+use super::{Done, print};
 use crate::files;
+use crate::stubs::{self, Shelf};
 use flate2::read::GzDecoder;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
@@ -59,16 +59,25 @@ fn path(args: &StubPath) -> Done {
     let (kind, arch) = (kind(args.kind), arch(args.arch.as_deref())?);
     let shelf = Shelf::load()?;
     let stub = shelf.find(arch, kind).ok_or_else(|| {
-        Problem::new("stub.missing", format!("there is no {} stub for {}", kind.word(), arch.word()))
-            .hint(format!("`waft stub build --kind {} --arch {}` makes one from a source tree", kind.word(), arch.word()))
+        Problem::new("stub.missing", format!("there is no {} stub for {}", kind.word(), arch.word())).hint(
+            format!(
+                "`waft stub build --kind {} --arch {}` makes one from a source tree",
+                kind.word(),
+                arch.word()
+            ),
+        )
     })?;
     let file = match &stub.file {
         Some(file) => file.clone(),
         None => {
-            let failed = |error: std::io::Error| Problem::new("stub.unpack", format!("the stub cannot be unpacked: {error}"));
+            let failed = |error: std::io::Error| {
+                Problem::new("stub.unpack", format!("the stub cannot be unpacked: {error}"))
+            };
             let mut raw = Vec::new();
             GzDecoder::new(stub.gzip.as_ref()).read_to_end(&mut raw).map_err(failed)?;
-            let dir = files::cache_dir().ok_or_else(|| Problem::new("stub.unpack", "there is no home directory to unpack a stub into"))?;
+            let dir = files::cache_dir().ok_or_else(|| {
+                Problem::new("stub.unpack", "there is no home directory to unpack a stub into")
+            })?;
             let name = format!("{}-{}-{}", kind.word(), arch.word(), stub.blob.hash.short());
             let file = dir.join("stubs").join(name);
             files::write_private(&file, &raw).map_err(failed)?;
@@ -91,8 +100,10 @@ fn build(args: &StubBuild) -> Done {
             .hint("give the directory of a clone with --source")
             .into());
     }
-    let dir = stubs::dir().ok_or_else(|| Problem::new("stub.dir", "there is no home directory for stubs; set WAFT_STUB_DIR"))?;
-    files::private_dir(&dir).map_err(|error| Problem::new("stub.dir", format!("{}: {error}", dir.display())))?;
+    let dir = stubs::dir()
+        .ok_or_else(|| Problem::new("stub.dir", "there is no home directory for stubs; set WAFT_STUB_DIR"))?;
+    files::private_dir(&dir)
+        .map_err(|error| Problem::new("stub.dir", format!("{}: {error}", dir.display())))?;
     let out = dir.join(format!("{}-{}", kind.word(), arch.word()));
     run_script(&script, &[kind.word(), arch.word()], &out)?;
     print::out(&format!("{}\n", out.display()))?;

@@ -2,13 +2,13 @@
 
 use super::args::Targets;
 use crate::controller::Setup;
+use crate::files;
 use crate::inventory::{Host, Inventory};
 use crate::memory::Memory;
 use crate::select::{self, Context, Machine, Selected};
 use crate::ssh::resolver::SshResolver;
 use crate::stubs::Shelf;
 use crate::tree::{self, Shape, Target};
-use crate::files;
 use std::sync::Arc;
 use waft_proto::run::Problem;
 
@@ -37,7 +37,11 @@ pub(super) fn resolve(args: &Targets) -> Result<Vec<Resolved>, Vec<Problem>> {
         Machine::Inventory(name) => inventory.as_ref()?.hosts.get(name).cloned(),
         Machine::Address(_) | Machine::Local => None,
     };
-    Ok(targets.into_iter().zip(&selected).map(|(target, selected)| Resolved { target, host: host(selected) }).collect())
+    Ok(targets
+        .into_iter()
+        .zip(&selected)
+        .map(|(target, selected)| Resolved { target, host: host(selected) })
+        .collect())
 }
 
 pub(super) fn select(args: &Targets) -> Result<Selection, Vec<Problem>> {

@@ -48,7 +48,8 @@ fn below(shape: &Shape, parent: NodeId, found: Option<&BTreeMap<NodeId, Found>>)
 
 fn planned(node: &ShapeNode) -> String {
     let tunnel: Vec<&str> = node.tunnel.iter().map(|hop| hop.name.as_str()).collect();
-    let through = if tunnel.is_empty() { String::new() } else { format!(", tunnel through {}", tunnel.join(" > ")) };
+    let through =
+        if tunnel.is_empty() { String::new() } else { format!(", tunnel through {}", tunnel.join(" > ")) };
     let role = if node.selected { "" } else { ", only on the way" };
     format!("{}{role}{through}", node.kind.word())
 }
@@ -57,7 +58,13 @@ fn met(node: &ShapeNode, found: Option<&Found>) -> String {
     match found {
         Some(Found::Here { hello, rtt }) => {
             let rtt = rtt.as_secs_f64() * 1000.0;
-            format!("{}, {rtt:.1} ms, {} as {}, {}", node.kind.word(), hello.engine.arch.word(), hello.user, hello.delivery)
+            format!(
+                "{}, {rtt:.1} ms, {} as {}, {}",
+                node.kind.word(),
+                hello.engine.arch.word(),
+                hello.user,
+                hello.delivery
+            )
         }
         Some(Found::Missing { status, problem }) => format!("{status}: {}", problem.message),
         None => "not asked".to_owned(),

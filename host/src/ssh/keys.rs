@@ -2,9 +2,9 @@
 
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
+use russh::keys::signature::Signer;
 use russh::keys::ssh_encoding::Encode;
 use russh::keys::{Algorithm, Certificate, HashAlg, PrivateKey, PublicKey, PublicKeyBase64};
-use russh::keys::signature::Signer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +72,10 @@ impl Ring {
             ring.add_file(file, &held, places.agent.as_deref());
         }
         for file in &places.certificates {
-            match std::fs::read_to_string(file).ok().and_then(|text| Certificate::from_openssh(text.trim()).ok()) {
+            match std::fs::read_to_string(file)
+                .ok()
+                .and_then(|text| Certificate::from_openssh(text.trim()).ok())
+            {
                 Some(certificate) => ring.certify(&certificate),
                 None => ring.troubles.push(format!("{} is no OpenSSH certificate", file.display())),
             }
@@ -96,7 +99,8 @@ impl Ring {
     fn add_file(&mut self, file: &Path, held: &[Vec<u8>], agent: Option<&Path>) {
         let mut public = file.as_os_str().to_owned();
         public.push(".pub");
-        let public = std::fs::read_to_string(&public).ok().and_then(|text| PublicKey::from_openssh(text.trim()).ok());
+        let public =
+            std::fs::read_to_string(&public).ok().and_then(|text| PublicKey::from_openssh(text.trim()).ok());
         let by_agent = |wire: &Vec<u8>| held.contains(wire).then_some(agent).flatten();
         if let Some(wire) = public.map(|key| key.public_key_bytes())
             && let Some(socket) = by_agent(&wire)
@@ -167,7 +171,9 @@ impl Ring {
                 let work = ask_agent(socket, wire, data);
                 let signature = tokio::time::timeout(AGENT_DEADLINE, work).await;
                 signature
-                    .unwrap_or_else(|_| Err(format!("the agent did not answer within {} s", AGENT_DEADLINE.as_secs())))
+                    .unwrap_or_else(|_| {
+                        Err(format!("the agent did not answer within {} s", AGENT_DEADLINE.as_secs()))
+                    })
                     .map_err(failed)
             }
         }
@@ -201,7 +207,8 @@ async fn ask_agent(socket: &Path, wire: &[u8], data: &[u8]) -> Result<Vec<u8>, S
         },
     };
     let hash = matches!(identity.public_key().algorithm(), Algorithm::Rsa { .. }).then_some(HashAlg::Sha512);
-    let signed = agent.sign_request(&identity, hash, data.to_vec()).await.map_err(|error| error.to_string())?;
+    let signed =
+        agent.sign_request(&identity, hash, data.to_vec()).await.map_err(|error| error.to_string())?;
     // The client gives the data back with the signature behind it, as an SSH string.
     let signature = signed.get(data.len() + 4..).ok_or("the agent gave no signature")?;
     Ok(signature.to_vec())

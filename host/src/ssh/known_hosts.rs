@@ -103,7 +103,13 @@ fn glob(pattern: &str, text: &str) -> bool {
 }
 
 /// The verdict on a key or certificate that a host showed.
-pub fn judge(known: &Known, shown: &[u8], name: &str, host: &str, strict: Strict) -> Result<Verdict, Problem> {
+pub fn judge(
+    known: &Known,
+    shown: &[u8],
+    name: &str,
+    host: &str,
+    strict: Strict,
+) -> Result<Verdict, Problem> {
     if known.revoked.iter().any(|key| key == shown) {
         return Err(Problem::new(
             "ssh.host_key",

@@ -39,7 +39,10 @@ impl Login for Direct {
             }
             let _one = self.terminal.lock().await;
             let question: String = question.chars().filter(|c| !c.is_control()).collect();
-            tokio::task::spawn_blocking(move || rpassword::prompt_password(question).ok()).await.ok().flatten()
+            tokio::task::spawn_blocking(move || rpassword::prompt_password(question).ok())
+                .await
+                .ok()
+                .flatten()
         })
     }
 

@@ -26,7 +26,11 @@ pub struct SshResolver {
 }
 
 impl SshResolver {
-    pub fn new(config: Option<PathBuf>, known_hosts: Option<PathBuf>, identities: Vec<PathBuf>) -> SshResolver {
+    pub fn new(
+        config: Option<PathBuf>,
+        known_hosts: Option<PathBuf>,
+        identities: Vec<PathBuf>,
+    ) -> SshResolver {
         let questions = Semaphore::new(QUESTIONS_MAX);
         SshResolver { operator: Operator::from_env(), config, known_hosts, identities, questions }
     }
@@ -47,7 +51,9 @@ impl SshResolver {
             let name = &endpoint.name;
             return Err(Problem::new(
                 "ssh.proxy_command",
-                format!("{name} is reached through the ProxyCommand `{command}`, which waft does not run itself"),
+                format!(
+                    "{name} is reached through the ProxyCommand `{command}`, which waft does not run itself"
+                ),
             )
             .hint("set `transport = \"openssh\"` for it: then the system's ssh carries the link"));
         }
@@ -60,7 +66,10 @@ impl SshResolver {
         let mut jump = Vec::new();
         for hop in &found.proxy_jump {
             jump.push(jump_host(hop).ok_or_else(|| {
-                Problem::new("ssh.proxy_jump", format!("`{hop}` in the ProxyJump of {} is no host", endpoint.name))
+                Problem::new(
+                    "ssh.proxy_jump",
+                    format!("`{hop}` in the ProxyJump of {} is no host", endpoint.name),
+                )
             })?);
         }
         Ok(Settings {

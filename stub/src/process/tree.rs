@@ -10,6 +10,10 @@ const STOP_ROUNDS_MAX: u32 = 32;
 /// Between two looks at processes that were killed.
 const LOOK_AGAIN: Duration = Duration::from_millis(2);
 
+/// Looks that must find nothing. `/proc` is not read in one moment: the child of a process that ends just
+/// then is seen below a parent that is not there, and only the next look finds it with its new parent.
+const QUIET_LOOKS: u32 = 2;
+
 /// One living process. Pids come back; together with the time of its start it is unique.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Process {
@@ -81,6 +85,7 @@ fn send(process: Process, signal: Signal) {
 /// Kills everything below `root`, not `root` itself; true when nothing is left. Blocks, for at most `limit`.
 pub fn kill_below(root: u32, limit: Duration) -> bool {
     let deadline = Instant::now() + limit;
+    let mut quiet = 0;
     loop {
         let mut stopped = HashSet::new();
         for _ in 0..STOP_ROUNDS_MAX {
@@ -91,8 +96,13 @@ pub fn kill_below(root: u32, limit: Duration) -> bool {
             fresh.iter().for_each(|process| send(*process, Signal::STOP));
         }
         if stopped.is_empty() {
-            return true;
+            quiet += 1;
+            if quiet == QUIET_LOOKS {
+                return true;
+            }
+            continue;
         }
+        quiet = 0;
         stopped.iter().for_each(|process| send(*process, Signal::KILL));
         if root == std::process::id() {
             reap(&stopped);

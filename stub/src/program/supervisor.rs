@@ -33,6 +33,14 @@ pub(crate) fn supervise(link: Link, order: &Order<'_>) -> io::Result<()> {
     drop(command);
     // The pipes are the program's: their end must be its end, not ours.
     process::close_others(&[link.as_raw_fd()]);
+    let followed = follow(link, program);
+    // Nothing may be left, whatever went wrong.
+    process::kill_descendants();
+    followed
+}
+
+/// Until no child is left, or something fails.
+fn follow(link: Link, program: u32) -> io::Result<()> {
     link.send(&FromWorker::Begun)?;
     let link = Arc::new(link);
     let watched = Arc::clone(&link);
@@ -49,7 +57,9 @@ pub(crate) fn supervise(link: Link, order: &Order<'_>) -> io::Result<()> {
                     (Some(code), _) => FromWorker::Exited(code.cast_unsigned()),
                     (None, signal) => FromWorker::Signalled(signal.unwrap_or(0)),
                 };
-                link.send(&end)?;
+                // A stub that is gone is no reason to go: the children of the program are still here, and
+                // the other thread is about to kill them.
+                let _ = link.send(&end);
             }
             // An orphan of the program's, or a signal.
             Ok(_) | Err(rustix::io::Errno::INTR) => {}

@@ -109,7 +109,8 @@ impl Order {
 
 /// Compiled once per module: tests share many.
 fn artifact(engine: Engine, wat: &str) -> Arc<[u8]> {
-    static KNOWN: Mutex<Option<HashMap<(Engine, String), Arc<[u8]>>>> = Mutex::new(None);
+    type Known = HashMap<(Engine, String), Arc<[u8]>>;
+    static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
     let mut known = KNOWN.lock().expect("no test panics in here");
     let known = known.get_or_insert_default();
     if let Some(code) = known.get(&(engine, wat.to_owned())) {

@@ -40,7 +40,7 @@ fn fifty_hosts_give_fifty_results() -> Result<()> {
         let result = output.result_of(&format!("h{at}"))?;
         assert_eq!(result["status"], "ok", "{result}");
         assert_eq!(result["result"]["changed"], false, "{result}");
-        assert!(result["result"]["kernel"].is_string(), "{result}");
+        assert!(result["result"]["facts"]["kernel"].is_string(), "{result}");
         assert_eq!(result["policy"], "none");
     }
     let finished = output.events_of("run_finished")?;
@@ -68,8 +68,25 @@ fn events_have_the_fields_of_the_interface_and_count_without_gaps() -> Result<()
     assert_eq!(states, ["selected", "connecting", "ready", "running"]);
     let result = output.result_of("h1")?;
     for field in [
-        "v", "event", "run", "seq", "time", "target", "status", "exit_code", "signal", "result", "stdout", "stderr",
-        "stdout_truncated", "stderr_truncated", "ms", "bytes", "walls", "policy", "error",
+        "v",
+        "event",
+        "run",
+        "seq",
+        "time",
+        "target",
+        "status",
+        "exit_code",
+        "signal",
+        "result",
+        "stdout",
+        "stderr",
+        "stdout_truncated",
+        "stderr_truncated",
+        "ms",
+        "bytes",
+        "walls",
+        "policy",
+        "error",
     ] {
         assert!(result.get(field).is_some(), "{field} is missing in {result}");
     }
@@ -80,8 +97,12 @@ fn events_have_the_fields_of_the_interface_and_count_without_gaps() -> Result<()
 #[test]
 fn ping_says_what_it_found_there() -> Result<()> {
     let lab = Lab::of(2)?;
-    let output =
-        Waft::new("ping")?.lab(&lab).args(["-t", "all", "--format", "json"]).limit(LIMIT).run()?.expect_code(0)?;
+    let output = Waft::new("ping")?
+        .lab(&lab)
+        .args(["-t", "all", "--format", "json"])
+        .limit(LIMIT)
+        .run()?
+        .expect_code(0)?;
     let found: serde_json::Value = serde_json::from_str(&output.stdout()).expect("JSON");
     assert_eq!(found.as_array().map(Vec::len), Some(2), "{found}");
     assert_eq!(found[0]["delivery"], "memfd", "{found}");
@@ -111,7 +132,12 @@ fn an_agent_a_certificate_and_an_rsa_key_log_in() -> Result<()> {
     let dir = tempfile::tempdir().expect("a directory");
     let ca = KeyPair::generate(KeyKind::Ed25519, &dir.path().join("ca"))?;
     let by_ca = Lab::builder().host(HostSpec::new("h1").host_certificate(&ca)).start()?;
-    Waft::new("exec")?.lab(&by_ca).args(["-t", "h1", "--", "/bin/true"]).limit(LIMIT).run()?.expect_code(0)?;
+    Waft::new("exec")?
+        .lab(&by_ca)
+        .args(["-t", "h1", "--", "/bin/true"])
+        .limit(LIMIT)
+        .run()?
+        .expect_code(0)?;
     Ok(())
 }
 

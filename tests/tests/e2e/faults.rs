@@ -51,7 +51,8 @@ fn what_is_no_module_is_told_before_anything_is_dialled() -> Result<()> {
         ("./no-such-file.wasm".to_owned(), "cannot be read"),
     ];
     for (task, words) in cases {
-        let output = Waft::new("run")?.args([&task, "-t", "nobody@192.0.2.1"]).limit(LIMIT).run()?.expect_code(2)?;
+        let output =
+            Waft::new("run")?.args([&task, "-t", "nobody@192.0.2.1"]).limit(LIMIT).run()?.expect_code(2)?;
         assert!(output.stderr().contains(words), "{task}: {}", output.stderr());
         assert!(output.stdout().is_empty());
     }
@@ -138,12 +139,20 @@ fn other_shells_noise_and_banners_do_not_matter() -> Result<()> {
     Ok(())
 }
 
+/// With an installed stub, since a million single bytes of a pushed one would test only patience.
 #[test]
 fn single_bytes_are_as_good_as_frames() -> Result<()> {
+    let stub = Waft::new("stub")?.args(["path", "--kind", "leaf"]).limit(LIMIT);
+    let path = stub.run()?.expect_code(0)?.stdout();
     let settings = Settings { writes: Writes::SingleBytes, ..Settings::default() };
     let lab = Lab::builder().host(HostSpec::new("h1").proxied(settings)).start()?;
+    let inventory = fs::read_to_string(&lab.inventory).expect("the lab's inventory");
+    let installed = format!("[hosts.h1]\ninstalled = \"{}\"\n", path.trim());
+    fs::write(&lab.inventory, inventory.replace("[hosts.h1]\n", &installed)).expect("written");
     let output = exec(&lab, "h1", &["/bin/echo", "slow"])?.expect_code(0)?;
     assert_eq!(output.result_of("h1")?["stdout"], "slow\n");
+    let ping = Waft::new("ping")?.lab(&lab).args(["-t", "h1"]).limit(LIMIT).run()?.expect_code(0)?;
+    assert!(ping.stdout().contains("installed"), "{}", ping.stdout());
     Ok(())
 }
 
@@ -160,8 +169,9 @@ fn a_link_cut_in_any_phase_ends_in_one_result() -> Result<()> {
         (Direction::Down, 5_200),
     ] {
         let fault = Some(FaultAfter { fault: Fault::Cut, direction, bytes });
-        let lab =
-            Lab::builder().host(HostSpec::new("h1").proxied(Settings { fault, ..Settings::default() })).start()?;
+        let lab = Lab::builder()
+            .host(HostSpec::new("h1").proxied(Settings { fault, ..Settings::default() }))
+            .start()?;
         let output = exec(&lab, "h1", &["/bin/sh", "-c", "head -c 100000 /dev/zero; sleep 20"])?;
         let output = output.expect_code(4)?;
         let status = output.result_of("h1")?["status"].clone();
@@ -185,10 +195,15 @@ fn a_stub_or_its_keeper_that_is_killed_leaves_nothing_and_the_target_is_lost() -
         let stubs = wait_until("the programs run", LIMIT, || {
             let all = descendants(&[sshd]);
             let sleeps = all.iter().filter(|process| process.command.contains("sleep 98")).count();
-            let stubs: Vec<_> = all.into_iter().filter(|process| process.command.contains("--link")).collect();
+            let stubs: Vec<_> =
+                all.into_iter().filter(|process| process.command.contains("--link")).collect();
             (sleeps >= 2 && stubs.len() >= 2).then_some(stubs)
         })?;
-        let chosen = if victim == "outer" { stubs.iter().min_by_key(|p| p.id.pid) } else { stubs.iter().max_by_key(|p| p.id.pid) };
+        let chosen = if victim == "outer" {
+            stubs.iter().min_by_key(|p| p.id.pid)
+        } else {
+            stubs.iter().max_by_key(|p| p.id.pid)
+        };
         let pid = chosen.map(|process| process.id.pid).unwrap_or_default();
         let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it was there");
@@ -243,7 +258,8 @@ fn ctrl_c_stops_everything_everywhere() -> Result<()> {
         .spawn()?;
     let targets: Vec<u32> = (1..=3).map(|at| lab.host(&format!("t{at}")).pid()).collect();
     wait_until("all run", LIMIT, || {
-        let sleeps = descendants(&targets).iter().filter(|process| process.command.contains("sleep 55")).count();
+        let sleeps =
+            descendants(&targets).iter().filter(|process| process.command.contains("sleep 55")).count();
         (sleeps >= 6).then_some(())
     })?;
     let pressed = Instant::now();
@@ -264,7 +280,18 @@ fn a_program_that_outlives_its_time_is_timed_out_with_its_children() -> Result<(
     let guard = LeakGuard::start();
     let output = Waft::new("exec")?
         .lab(&lab)
-        .args(["-t", "h1", "--format", "jsonl", "--timeout", "1s", "--", "/bin/sh", "-c", "setsid sleep 444 & sleep 445"])
+        .args([
+            "-t",
+            "h1",
+            "--format",
+            "jsonl",
+            "--timeout",
+            "1s",
+            "--",
+            "/bin/sh",
+            "-c",
+            "setsid sleep 444 & sleep 445",
+        ])
         .limit(LIMIT)
         .run()?
         .expect_code(3)?;
@@ -283,7 +310,11 @@ fn hostile_output_reaches_no_terminal_unescaped() -> Result<()> {
         .limit(LIMIT)
         .run()?
         .expect_code(0)?;
-    assert!(!output.stdout().contains('\u{1b}') && !output.stdout().contains('\u{9b}'), "{:?}", output.stdout());
+    assert!(
+        !output.stdout().contains('\u{1b}') && !output.stdout().contains('\u{9b}'),
+        "{:?}",
+        output.stdout()
+    );
     assert!(output.stdout().contains("\\x1b"), "{:?}", output.stdout());
     Ok(())
 }
