@@ -251,3 +251,6 @@ fn child(args: &[String]) -> Result<(), String> {
         .write_all(&artifact)
         .map_err(|error| format!("the artifact could not be written: {error}"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,3 +69,6 @@ fn parse(line: &str) -> Option<(String, Remembered)> {
     let exact = words.next()? == "1";
     Some((name, Remembered { arch, exact }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ pub(super) async fn demo(args: Demo) -> Done {
         hosts: usize::from(args.hosts),
         rtt: args.rtt,
         keep: args.keep,
-        dir: dir.path().to_owned(),
+        dir: dir.path().join("fleet"),
     };
     let fleet = Fleet::start(options).await.map_err(Failure::Own)?;
     let done = show(&args, &fleet).await;

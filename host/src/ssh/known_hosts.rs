@@ -155,3 +155,6 @@ pub fn learn(file: &Path, host: &str, port: u16, key: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(file)?;
     file.write_all(format!("{} {text}\n", written(host, port)).as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,3 +180,6 @@ fn string(to: &mut Vec<u8>, text: &[u8]) -> Option<()> {
     to.extend_from_slice(text);
     Some(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,3 +52,33 @@ fn flights_do_not_depend_on_the_number_of_hosts() -> Result<()> {
     assert!(many.flights <= one.flights + 4, "1 host: {} flights, 16 hosts: {}", one.flights, many.flights);
     Ok(())
 }
+
+#[test]
+fn a_cold_command_takes_the_flights_of_a_login_and_no_more() -> Result<()> {
+    let lab = Lab::builder().host(HostSpec::new("h1").proxied(Settings::round_trip(RTT))).start()?;
+    let proxy = lab.host("h1").proxy.as_ref().expect("the host is counted");
+    let waft = Waft::new("exec")?.lab(&lab).args(["-t", "h1", "--", "/bin/echo", "hi"]).limit(LIMIT);
+    waft.run()?.expect_code(0)?;
+    let asked = proxy.snapshot();
+    proxy.reset();
+    // The same home: now it is known what the host is.
+    waft.run()?.expect_code(0)?;
+    let remembered = proxy.snapshot();
+    // To sshd both are the same: it opens a channel's window only when it runs the command, so the stub
+    // waits for that answer either way.
+    assert!(remembered.flights <= asked.flights, "{asked:?} {remembered:?}");
+    assert!(asked.flights <= FLIGHTS_COLD_MAX, "{asked:?}");
+    Ok(())
+}
+
+/// Flights of a whole cold command, the end of the link included: two for each round trip. 21 were counted
+/// when this was written; one more may come from where an acknowledgement falls.
+const FLIGHTS_COLD_MAX: u64 = 22;
+
+#[test]
+fn a_cold_command_through_a_bastion_takes_two_round_trips_more() -> Result<()> {
+    let run = facts(&counted(4)?, "t[1-4]")?;
+    // 14 round trips, and what ending the link takes.
+    assert!(run.flights <= 2 * 14 + 2, "{run:?}");
+    Ok(())
+}
