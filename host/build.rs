@@ -13,6 +13,8 @@ mod embed;
 mod stubs;
 #[path = "build/tasks.rs"]
 mod tasks;
+#[path = "build/unwind.rs"]
+mod unwind;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -71,23 +71,10 @@ if [ "${1:-}" = prepare ]; then
     exit 0
 fi
 
-command -v aarch64-linux-gnu-gcc >/dev/null ||
-    fail 'the cross linker is missing: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
-registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-shelf=target/stubs
-mkdir -p "$shelf"
 for kind in leaf hop; do
-    features=
-    [ "$kind" = leaf ] || features=$kind
     say "building the $kind stub"
-    RUSTC=$rustc CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
-        CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
-        RUSTFLAGS="-Ctarget-feature=+crt-static --remap-path-prefix=$here=/waft --remap-path-prefix=$registry=/registry" \
-        cargo build --locked --package waft-stub --bin waft-stub --no-default-features --features "$features" \
-        --profile stub --target "$triple" --target-dir target/stub-aarch64
-    cp "target/stub-aarch64/$triple/stub/waft-stub" "$shelf/$kind-aarch64.partial"
-    mv "$shelf/$kind-aarch64.partial" "$shelf/$kind-aarch64"
+    scripts/build-stub.sh "$kind" aarch64 "$here/target/stubs/$kind-aarch64"
 done
 # The build script watches only the stubs it knew at its last run.
 touch host/build.rs
-ls -l "$shelf"/*-aarch64
+ls -l target/stubs/*-aarch64

@@ -22,6 +22,17 @@ use waft_proto::run::Problem;
 /// The shell line. `perl` and `python3` read exactly what they are told and can make a memfd; a `head` or
 /// `dd` is used only if it was seen to leave the rest of a pipe alone (or as the last resort, which the
 /// probe line then says).
+///
+/// What its parts do not say themselves, because every comment would cross every wire:
+///
+/// * `set -C`, O_EXCL: /dev/shm is everybody's, and a file or link that somebody laid there under our name
+///   must not be written through.
+/// * `room`: perl and python3 hold the stub in memory and try the next directory when one is full; a shell has
+///   one attempt, so it looks first whether three times the gzip bytes fit (a stub is 2.3 times as large).
+/// * The memfd is close-on-exec (flags 17 = MFD_EXEC and that, 1 for older kernels): whoever inherits it could
+///   change the running stub. perl sets that flag itself for files it opens.
+/// * `PERL_BADLANG`: fish exports locales that a host need not have, and perl would complain of each on stderr.
+/// * The `trap` removes the file when `exec` fails; a successful one leaves that to the stub.
 pub fn shell_line() -> String {
     let perl = one_line(include_str!("delivery/stub.pl")).replace('$', "\\$");
     let python = for_printf(include_str!("delivery/stub.py"));

@@ -80,7 +80,7 @@ pub async fn deliver(
     if !probe.gzip {
         return Err(Problem::new(
             "delivery.gzip",
-            format!("{host} has no gzip, perl or python3 to unpack the stub"),
+            format!("{host} has neither gzip nor python3 to unpack the stub"),
         )
         .hint("install one of them there, or install waft-stub and set `installed = PATH`"));
     }

@@ -3,11 +3,9 @@
 use crate::stubs::Stub;
 use crate::tasks::Task;
 use crate::{Failure, failed};
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
+use std::num::NonZeroU64;
 use std::path::Path;
 
 pub(crate) fn write(out: &Path, stubs: &[Stub], tasks: &[Task]) -> Result<(), Failure> {
@@ -49,9 +47,19 @@ fn stub_entry(out: &Path, stub: &Stub) -> Result<String, Failure> {
     ))
 }
 
-/// gzip, because every target can undo it; no name and no time in its header, so that equal stubs are equal blobs.
+/// How hard zopfli tries: beyond these a stub shrinks by less than a packet.
+const ITERATIONS: NonZeroU64 = NonZeroU64::new(40).unwrap();
+const BLOCKS_MAX: u16 = 60;
+
+/// gzip, because every target can undo it; no name and no time in its header, so that equal stubs are equal blobs. By
+/// zopfli: it takes seconds, once, for bytes that cross every link.
 fn gzip(raw: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(raw)?;
-    encoder.finish()
+    let mut gz = Vec::new();
+    let options = zopfli::Options {
+        iteration_count: ITERATIONS,
+        maximum_block_splits: BLOCKS_MAX,
+        ..Default::default()
+    };
+    zopfli::compress(options, zopfli::Format::Gzip, raw, &mut gz)?;
+    Ok(gz)
 }

@@ -194,7 +194,7 @@ async fn compile(cache: &Cache, name: &str, wasm: &[u8], engine: Engine) -> Resu
     };
     let ((), output) = tokio::join!(feed, child.wait_with_output());
     let output = output.map_err(|error| failed(&error))?;
-    if output.status.success() && output.stdout.len() as u64 <= BLOB_BYTES_MAX {
+    if output.status.success() && !output.stdout.is_empty() && output.stdout.len() as u64 <= BLOB_BYTES_MAX {
         return Ok(output.stdout);
     }
     let words = output.stderr.get(..output.stderr.len().min(WORDS_BYTES_MAX)).unwrap_or_default();

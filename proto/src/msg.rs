@@ -321,7 +321,7 @@ pub struct DialTarget {
 pub struct Delivery {
     /// Fail instead of writing to a directory.
     pub no_disk: bool,
-    /// Try this directory before the usual ones.
+    /// Try this directory as well, after the usual ones.
     pub dir: Option<String>,
     /// Push nothing, run this program.
     pub installed: Option<String>,

@@ -15,12 +15,17 @@ use waft_proto::id::{Hash, NodeId};
 use waft_proto::msg::{Arch, Dial, DialTarget, SignRequest, StubBlob, StubKind};
 use waft_proto::run::Problem;
 
+/// The controller's answer to a request for a signature.
+pub(crate) type Signature = Result<Vec<u8>, Problem>;
+/// A whole blob.
+pub(crate) type Blob = Arc<[u8]>;
+
 /// What a dial asks of the loop that owns the node.
 pub(crate) enum Ask {
     Dialled { node: NodeId, name: String, dialled: Box<Dialled> },
     Failed { node: NodeId, problem: Problem },
-    Sign { request: Box<SignRequest>, reply: oneshot::Sender<Result<Vec<u8>, Problem>> },
-    Blob { hash: Hash, reply: oneshot::Sender<Option<Arc<[u8]>>> },
+    Sign { request: Box<SignRequest>, reply: oneshot::Sender<Signature> },
+    Blob { hash: Hash, reply: oneshot::Sender<Option<Blob>> },
 }
 
 /// Questions of dials that wait for the loop.

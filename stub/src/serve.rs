@@ -1,10 +1,8 @@
 //! A stub at work: takes orders from its parent, executes runs, and (a hop) has children.
 
 #[cfg(feature = "hop")]
-use crate::relay::{Ask, Relay};
+use crate::relay::{self, Ask, Blob, Relay};
 use std::collections::HashMap;
-#[cfg(feature = "hop")]
-use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use waft_hop::driver::{Driver, unix_now};
@@ -32,9 +30,9 @@ struct Stub {
     #[cfg(feature = "hop")]
     relay: Relay,
     #[cfg(feature = "hop")]
-    signs: HashMap<NodeId, oneshot::Sender<Result<Vec<u8>, waft_proto::run::Problem>>>,
+    signs: HashMap<NodeId, oneshot::Sender<relay::Signature>>,
     #[cfg(feature = "hop")]
-    blobs: Vec<(Hash, oneshot::Sender<Option<Arc<[u8]>>>)>,
+    blobs: Vec<(Hash, oneshot::Sender<Option<Blob>>)>,
 }
 
 /// Serves until the parent says stop or is gone.

@@ -101,8 +101,10 @@ fn what_is_no_module_is_said_plainly() {
 #[test]
 fn a_damaged_module_is_said_with_the_place() {
     let whole = wasm("(module (func (result i32) i32.const 7))");
-    for bytes in MODULE.len() + 1..whole.len() {
-        assert_problem(&whole[..bytes], "task.invalid", "at byte ");
+    // Cut within the last section: between two sections a shorter module may be a good one.
+    const LAST_SECTION_BYTES: usize = 8;
+    for missing in 1..=LAST_SECTION_BYTES {
+        assert_problem(&whole[..whole.len() - missing], "task.invalid", "at byte ");
     }
 }
 

@@ -2,7 +2,8 @@
 
 use hmac::{Hmac, Mac};
 use russh::keys::ssh_key::known_hosts::{Entry, HostPatterns, KnownHosts, Marker};
-use russh::keys::{PublicKey, PublicKeyBase64};
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Certificate, PublicKey, PublicKeyBase64};
 use sha1::Sha1;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -17,6 +18,17 @@ pub struct Known {
     pub keys: Vec<Vec<u8>>,
     pub authorities: Vec<Vec<u8>>,
     pub revoked: Vec<Vec<u8>>,
+}
+
+impl Known {
+    /// Whether a shown key is revoked; of a certificate, its key or the authority that signed it.
+    pub fn is_revoked(&self, shown: &[u8]) -> bool {
+        let revoked = |key: KeyData| self.revoked.contains(&PublicKey::from(key).public_key_bytes());
+        self.revoked.iter().any(|key| key == shown)
+            || Certificate::from_bytes(shown).is_ok_and(|certificate| {
+                revoked(certificate.public_key().clone()) || revoked(certificate.signature_key().clone())
+            })
+    }
 }
 
 /// What is to be done with a key that is in no file.
@@ -40,9 +52,12 @@ pub fn lookup(files: &[PathBuf], host: &str, port: u16) -> Known {
     let name = written(host, port);
     let mut known = Known::default();
     for file in files {
-        let Ok(text) = fs::read_to_string(file) else { continue };
-        // Line by line, so that one bad line does not hide the others.
-        for entry in text.lines().filter_map(|line| KnownHosts::new(line).next()?.ok()) {
+        // A comment need not be UTF-8, and hides no line.
+        let Ok(bytes) = fs::read(file) else { continue };
+        let text = String::from_utf8_lossy(&bytes);
+        // Line by line, so that one bad line does not hide the others. Words may stand any blanks apart.
+        let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+        for entry in lines.filter_map(|line| KnownHosts::new(&line).next()?.ok()) {
             if !matches(&entry, &name) {
                 continue;
             }
@@ -110,7 +125,7 @@ pub fn judge(
     host: &str,
     strict: Strict,
 ) -> Result<Verdict, Problem> {
-    if known.revoked.iter().any(|key| key == shown) {
+    if known.is_revoked(shown) {
         return Err(Problem::new(
             "ssh.host_key",
             format!("{name} showed a host key that is marked as revoked: {}", fingerprint(shown)),
@@ -152,8 +167,11 @@ pub fn learn(file: &Path, host: &str, port: u16, key: &[u8]) -> io::Result<()> {
     if let Some(dir) = file.parent() {
         fs::create_dir_all(dir)?;
     }
+    // Somebody's editor may have left the last line without its end.
+    let unended = fs::read(file).is_ok_and(|before| before.last().is_some_and(|byte| *byte != b'\n'));
+    let end = if unended { "\n" } else { "" };
     let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(file)?;
-    file.write_all(format!("{} {text}\n", written(host, port)).as_bytes())
+    file.write_all(format!("{end}{} {text}\n", written(host, port)).as_bytes())
 }
 
 #[cfg(test)]

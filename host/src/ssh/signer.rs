@@ -133,7 +133,7 @@ impl Orders {
 
 fn accepted_host_key(order: &Order, shown: &[u8]) -> Option<PublicKey> {
     let known = &order.known;
-    if known.revoked.iter().any(|key| key == shown) {
+    if known.is_revoked(shown) {
         return None;
     }
     if known.keys.iter().any(|key| key == shown) {

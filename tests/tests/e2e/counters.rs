@@ -82,3 +82,22 @@ fn a_cold_command_through_a_bastion_takes_two_round_trips_more() -> Result<()> {
     assert!(run.flights <= 2 * 14 + 2, "{run:?}");
     Ok(())
 }
+
+/// Bytes of a run's own messages in each direction, besides input and output.
+const RUN_BYTES_MAX: u64 = 400;
+
+#[test]
+fn a_run_is_a_few_hundred_bytes_each_way() -> Result<()> {
+    let lab = Lab::of(1)?;
+    let output = Waft::new("exec")?
+        .lab(&lab)
+        .args(["-t", "h1", "--format", "jsonl", "--", "/bin/true"])
+        .limit(LIMIT)
+        .run()?
+        .expect_code(0)?;
+    let bytes = &output.result_of("h1")?["bytes"];
+    for way in ["up", "down"] {
+        assert!(bytes[way].as_u64().is_some_and(|bytes| bytes > 0 && bytes < RUN_BYTES_MAX), "{bytes}");
+    }
+    Ok(())
+}

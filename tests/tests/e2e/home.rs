@@ -176,3 +176,31 @@ fn an_unknown_host_key_behind_a_hop_is_refused_and_names_the_tunnel() -> Result<
     assert!(error["hint"].as_str().is_some_and(|hint| hint.contains("tunnel")), "{error}");
     Ok(())
 }
+
+/// Stub and worker together, resident, KiB.
+const MEMORY_KIB_MAX: u64 = 12 * 1024;
+
+#[test]
+fn a_stub_and_its_worker_take_little_memory() -> Result<()> {
+    let lab = Lab::of(1)?;
+    let waft =
+        Waft::new("exec")?.lab(&lab).args(["-t", "h1", "--", "/bin/sleep", "60"]).limit(LIMIT).spawn()?;
+    let sshd = lab.host("h1").pid();
+    let resident = wait_until("the program runs", LIMIT, || {
+        let all = descendants(&[sshd]);
+        all.iter().find(|process| process.command.contains("sleep 60"))?;
+        let own = all.iter().filter(|process| process.command.starts_with("waft-stub"));
+        let kib = own.map(|process| {
+            let status = fs::read_to_string(format!("/proc/{}/status", process.id.pid)).unwrap_or_default();
+            let line =
+                status.lines().find_map(|line| line.strip_prefix("VmRSS:")).map(str::trim).unwrap_or("0");
+            line.split_whitespace().next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0)
+        });
+        Some(kib.collect::<Vec<_>>())
+    })?;
+    waft.interrupt();
+    waft.finish()?;
+    // Keeper, stub, worker, and the one that watches the program.
+    assert!(resident.len() >= 3 && resident.iter().sum::<u64>() <= MEMORY_KIB_MAX, "{resident:?} KiB");
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! `waft` against real sshd, as a user runs it.
 
 mod counters;
+mod demo;
 mod direct;
 mod faults;
 mod home;

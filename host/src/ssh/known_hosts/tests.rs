@@ -156,6 +156,29 @@ fn a_broken_line_hides_no_other() {
 }
 
 #[test]
+fn words_stand_any_blanks_apart() {
+    for blanks in [" ", "  ", "\t", " \t "] {
+        let key = text(1).replace(' ', blanks);
+        assert_eq!(found(&format!("{HOST}{blanks}{key}\n"), HOST, PORT), keys(&[1]), "{blanks:?}");
+        let revoked = found(&format!("{blanks}@revoked{blanks}*{blanks}{key}\n"), HOST, PORT);
+        assert_eq!(revoked.revoked, [wire(1)], "{blanks:?}");
+    }
+}
+
+#[test]
+fn a_comment_that_is_no_utf8_hides_nothing() {
+    let (_dir, file) = file("");
+    let lines = [
+        format!("{HOST} {} Andr", text(1)).as_bytes(),
+        b"\xe9\n",
+        format!("@revoked * {}\n", text(2)).as_bytes(),
+    ]
+    .concat();
+    fs::write(&file, lines).expect("a file");
+    assert_eq!(lookup(&[file], HOST, PORT), Known { revoked: vec![wire(2)], ..keys(&[1]) });
+}
+
+#[test]
 fn a_known_key_is_known_under_every_setting() {
     for strict in [Strict::Yes, Strict::AcceptNew, Strict::No] {
         assert_eq!(judge(&keys(&[1, 2]), &wire(2), "web-1", HOST, strict), Ok(Verdict::Known), "{strict:?}");
@@ -237,6 +260,15 @@ fn learning_makes_the_file_and_only_for_its_user() {
     assert_eq!(lookup(std::slice::from_ref(&file), HOST, PORT), keys(&[1]));
     let mode = fs::metadata(&file).expect("the file").permissions().mode();
     assert_eq!(mode & 0o077, 0, "{mode:o}");
+}
+
+#[test]
+fn a_last_line_without_end_stays_whole() {
+    let (_dir, file) = file(&format!("{HOST} {}", text(1)));
+    learn(&file, "web-2.example", PORT, &wire(2)).expect("one line");
+    let files = [file];
+    assert_eq!(lookup(&files, HOST, PORT), keys(&[1]));
+    assert_eq!(lookup(&files, "web-2.example", PORT), keys(&[2]));
 }
 
 #[test]

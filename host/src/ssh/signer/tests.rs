@@ -445,6 +445,14 @@ fn a_host_certificate_by_another_authority_is_refused() {
 }
 
 #[test]
+fn a_certificate_is_refused_when_its_key_or_its_authority_is_revoked() {
+    for revoked in [host_key(), authority()] {
+        let known = Known { revoked: vec![wire(&revoked)], ..known_by(&authority()) };
+        certificate_refused(host_certificate(&authority(), HOST, 0, FAR_AWAY), known);
+    }
+}
+
+#[test]
 fn a_users_certificate_is_none_for_a_host() {
     let users = certificate(&host_key(), &authority(), CertType::User, HOST, 0, FAR_AWAY);
     certificate_refused(users, known_by(&authority()));
