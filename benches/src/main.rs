@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`args`] | the command line |
 //! | [`sections`] | what is measured, one file per table |
-//! | [`bench`] | the programs that are compared, with an environment of their own |
+//! | [`mod@bench`] | the programs that are compared, with an environment of their own |
 //! | [`library`] | the controller inside this process, connected once and used many times |
 //! | [`measure`] | how long a process takes; taking turns; medians |
 //! | [`report`] | tables and JSON |
