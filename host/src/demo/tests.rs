@@ -229,7 +229,9 @@ async fn a_terminal_has_a_size_a_prompt_and_an_end() {
     channel.data(&b"stty size; echo $TERM\n"[..]).await.expect("the connection lives");
     read_until(&mut channel, "31 91\r\nxterm\r\n").await;
     channel.window_change(77, 22, 0, 0).await.expect("the connection lives");
-    channel.data(&b"stty size\n"[..]).await.expect("the connection lives");
+    // The size and the bytes take different ways; the shell looks until both are there.
+    let look = &b"until [ \"$(stty size)\" = '22 77' ]; do sleep 0.01; done; stty size\n"[..];
+    channel.data(look).await.expect("the connection lives");
     read_until(&mut channel, "22 77\r\n").await;
     // What still holds the terminal open does not hold the channel open.
     channel.data(&b"trap '' HUP; sleep 600 & exit 7\n"[..]).await.expect("the connection lives");

@@ -371,7 +371,10 @@ fn testee() -> PathBuf {
     if time(&program) > time(&tests) && time(&program) > time(Path::new(SOURCE)) {
         return program;
     }
-    let partial = tests.with_extension(format!("testee-{}", std::process::id()));
+    // A folder each: rustc names its intermediate files after the output, without what follows the dot.
+    let folder = tests.with_extension(format!("testee-{}", std::process::id()));
+    fs::create_dir_all(&folder).expect("a folder beside the tests");
+    let partial = folder.join("testee");
     let mut options: Vec<OsString> = [
         "--edition=2024",
         "-Copt-level=s",
@@ -385,5 +388,6 @@ fn testee() -> PathBuf {
     let status = Command::new("rustc").args(options).status().expect("rustc");
     assert!(status.success(), "rustc {SOURCE}: {status}");
     fs::rename(&partial, &program).expect("the compiled program");
+    fs::remove_dir_all(&folder).expect("the folder goes");
     program
 }
