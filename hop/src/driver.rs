@@ -123,25 +123,44 @@ impl Driver {
     /// The next event of the node. Safe to drop while it waits.
     pub async fn next(&mut self) -> Event {
         loop {
-            self.pump();
-            if let Some(event) = self.node.poll_event() {
-                match &event {
-                    Event::Close(child) | Event::Redial(child, _) => self.disconnect(Peer::Child(*child)),
-                    _ => {}
-                }
+            if let Some(event) = self.poll() {
                 return event;
             }
-            let wake = self.node.poll_timeout().map(|at| self.started + Duration::from_millis(at));
-            tokio::select! {
-                io = self.inbox.recv() => {
-                    if let Some(io) = io {
-                        self.take(io);
-                    }
+            self.step().await;
+        }
+    }
+
+    /// Until no child has a link any more, whatever else happens: the end of a link is not always an event.
+    pub async fn children_gone(&mut self) {
+        while self.links.keys().any(|peer| matches!(peer, Peer::Child(_))) {
+            if self.poll().is_none() {
+                self.step().await;
+            }
+        }
+    }
+
+    /// Gives the writers what is ready and the owner what happened.
+    fn poll(&mut self) -> Option<Event> {
+        self.pump();
+        let event = self.node.poll_event()?;
+        if let Event::Close(child) | Event::Redial(child, _) = &event {
+            self.disconnect(Peer::Child(*child));
+        }
+        Some(event)
+    }
+
+    /// Waits for bytes or a timer, and takes in what came.
+    async fn step(&mut self) {
+        let wake = self.node.poll_timeout().map(|at| self.started + Duration::from_millis(at));
+        tokio::select! {
+            io = self.inbox.recv() => {
+                if let Some(io) = io {
+                    self.take(io);
                 }
-                () = sleep_until(wake) => {
-                    let now = self.now();
-                    self.node.handle_timeout(now);
-                }
+            }
+            () = sleep_until(wake) => {
+                let now = self.now();
+                self.node.handle_timeout(now);
             }
         }
     }

@@ -92,18 +92,25 @@ fn keeper(stub: i32, held: &OwnedFd) -> i32 {
 fn outlive(keeper: &OwnedFd) {
     let mut byte = [0];
     while let Err(rustix::io::Errno::INTR) = rustix::io::read(keeper, &mut byte) {}
+    // The link ends first: else the parent could still hear how what is killed now has failed.
+    leave_stdio();
     kill_descendants();
     std::process::exit(128 + libc::SIGKILL);
 }
 
-/// Points stdin, stdout and stderr at `/dev/null` and closes all else but `kept`.
-pub(crate) fn close_others(kept: &[i32]) {
+/// Points stdin, stdout and stderr at `/dev/null`.
+fn leave_stdio() {
     if let Ok(null) = rustix::fs::open("/dev/null", rustix::fs::OFlags::RDWR, rustix::fs::Mode::empty()) {
         for dup in [rustix::stdio::dup2_stdin, rustix::stdio::dup2_stdout, rustix::stdio::dup2_stderr] {
             // A standard descriptor that was closed stays closed; then nobody can read or write it either.
             let _ = dup(&null);
         }
     }
+}
+
+/// Points stdin, stdout and stderr at `/dev/null` and closes all else but `kept`.
+pub(crate) fn close_others(kept: &[i32]) {
+    leave_stdio();
     let open: Vec<i32> = std::fs::read_dir("/proc/self/fd")
         .map(|entries| {
             entries

@@ -213,9 +213,7 @@ impl Stub {
                     self.driver.node.order(vec![*range], Order::Stop, now);
                     tracing::debug!(%child, "told to stop");
                 }
-                while self.driver.node.children().next().is_some() {
-                    self.driver.next().await;
-                }
+                self.driver.children_gone().await;
             }
             self.pool.shutdown().await;
         };

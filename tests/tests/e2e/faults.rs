@@ -2,11 +2,12 @@
 
 use crate::LIMIT;
 use crate::via::behind_a_bastion;
+use rustix::process::Signal;
 use std::fs;
 use std::time::{Duration, Instant};
 use waft_tests::lab::Lab;
 use waft_tests::leak::LeakGuard;
-use waft_tests::process::{descendants, wait_until};
+use waft_tests::process::{Process, descendants, signal_pid, wait_until};
 use waft_tests::proxy::{Direction, Fault, FaultAfter, Settings, Writes};
 use waft_tests::sshd::HostSpec;
 use waft_tests::user::User;
@@ -181,9 +182,17 @@ fn a_link_cut_in_any_phase_ends_in_one_result() -> Result<()> {
     guard.check()
 }
 
+/// The keeper is what the login started; the stub is its child.
+fn keeper_and_stub(sshd: u32) -> Option<(u32, u32)> {
+    let linked: Vec<Process> =
+        descendants(&[sshd]).into_iter().filter(|process| process.command.contains("--link")).collect();
+    let is_keeper = |pid: u32| linked.iter().any(|process| process.id.pid == pid);
+    linked.iter().find(|stub| is_keeper(stub.parent)).map(|stub| (stub.parent, stub.id.pid))
+}
+
 #[test]
 fn a_stub_or_its_keeper_that_is_killed_leaves_nothing_and_the_target_is_lost() -> Result<()> {
-    for victim in ["outer", "inner"] {
+    for victim in ["keeper", "stub"] {
         let lab = Lab::of(1)?;
         let guard = LeakGuard::start();
         let sshd = lab.host("h1").pid();
@@ -192,21 +201,13 @@ fn a_stub_or_its_keeper_that_is_killed_leaves_nothing_and_the_target_is_lost() -
             .args(["-t", "h1", "--format", "jsonl", "--", "/bin/sh", "-c", "setsid sleep 987 & sleep 986"])
             .limit(LIMIT)
             .spawn()?;
-        let stubs = wait_until("the programs run", LIMIT, || {
+        wait_until("the programs run", LIMIT, || {
             let all = descendants(&[sshd]);
-            let sleeps = all.iter().filter(|process| process.command.contains("sleep 98")).count();
-            let stubs: Vec<_> =
-                all.into_iter().filter(|process| process.command.contains("--link")).collect();
-            (sleeps >= 2 && stubs.len() >= 2).then_some(stubs)
+            let sleeps = ["sleep 987", "sleep 986"].map(|line| all.iter().any(|p| p.command == line));
+            (sleeps == [true, true]).then_some(())
         })?;
-        let chosen = if victim == "outer" {
-            stubs.iter().min_by_key(|p| p.id.pid)
-        } else {
-            stubs.iter().max_by_key(|p| p.id.pid)
-        };
-        let pid = chosen.map(|process| process.id.pid).unwrap_or_default();
-        let pid = rustix::process::Pid::from_raw(pid as i32).expect("a pid");
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).expect("it was there");
+        let (keeper, stub) = keeper_and_stub(sshd).expect("what runs programs is there");
+        signal_pid(if victim == "keeper" { keeper } else { stub }, Signal::KILL);
         let output = waft.finish()?.expect_code(4)?;
         assert_eq!(output.result_of("h1")?["status"], "lost");
         drop(output);
@@ -234,10 +235,8 @@ fn a_relay_killed_with_twenty_children_loses_all_of_them_once() -> Result<()> {
     };
     wait_until("all twenty run", LIMIT, all_run)?;
     assert!(!descendants(&[t20]).is_empty());
-    let relay = descendants(&[bastion]).into_iter().filter(|process| process.command.contains("--link"));
-    let relay = relay.max_by_key(|process| process.id.pid).map(|process| process.id.pid).unwrap_or_default();
-    let relay = rustix::process::Pid::from_raw(relay as i32).expect("a pid");
-    rustix::process::kill_process(relay, rustix::process::Signal::KILL).expect("it was there");
+    let (_, relay) = keeper_and_stub(bastion).expect("what has twenty children is there");
+    signal_pid(relay, Signal::KILL);
     let output = waft.finish()?.expect_code(4)?;
     let results = output.events_of("result")?;
     assert_eq!(results.len(), 20);
