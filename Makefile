@@ -10,7 +10,7 @@ NEXTEST = cargo nextest run --workspace --locked --profile ci
 help:
 	@echo 'make demo         build, then show $(HOSTS) hosts behind a bastion $(RTT) away  (HOSTS=, RTT=)'
 	@echo 'make test         all tests'
-	@echo 'make bench        measure, and write the figures to docs/benchmarks.md'
+	@echo 'make bench        measure, beside ssh in the same run'
 	@echo 'make bench-check  measure, and fail when a figure is worse than its bound'
 	@echo 'make lint         formatting, clippy, rustdoc, dependencies'
 	@echo 'make install      waft into $(PREFIX)/bin  (PREFIX=)'

@@ -66,12 +66,24 @@ impl Bench {
     }
 
     /// `waft exec -t TARGETS -- /bin/true` on hosts of the lab.
-    pub(crate) fn waft_exec(&self, lab: &Lab, targets: &str, kept: &Kept) -> Command {
+    pub(crate) fn waft_true(&self, lab: &Lab, targets: &str, kept: &Kept) -> Command {
+        self.waft_exec(lab, &lab.inventory, targets, kept, &[PROGRAM])
+    }
+
+    /// `waft exec -i INVENTORY -t TARGETS -- ARGV` with the keys of the lab.
+    pub(crate) fn waft_exec(
+        &self,
+        lab: &Lab,
+        inventory: &Path,
+        targets: &str,
+        kept: &Kept,
+        argv: &[&str],
+    ) -> Command {
         let mut command = self.waft();
         command.env("XDG_STATE_HOME", &kept.state).env("XDG_CACHE_HOME", &kept.cache);
-        command.args(["exec", "-t", targets, "-i"]).arg(&lab.inventory);
+        command.args(["exec", "-t", targets, "-i"]).arg(inventory);
         command.arg("--ssh-config").arg(&lab.ssh_config).arg("--known-hosts").arg(&lab.known_hosts);
-        command.arg("--identity").arg(&lab.key.path).args(["--", PROGRAM]);
+        command.arg("--identity").arg(&lab.key.path).arg("--").args(argv);
         command
     }
 

@@ -27,6 +27,7 @@ mod limits;
 mod measure;
 mod report;
 mod sections;
+mod wan;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -41,7 +42,7 @@ const FAILED: u8 = 1;
 const BAD_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let args = match args::parse(std::env::args().skip(1)) {
+    let mut args = match args::parse(std::env::args().skip(1)) {
         Ok(Wish::Run(args)) => args,
         Ok(Wish::Help) => {
             print!("{}", args::usage());
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
             return ExitCode::from(BAD_USAGE);
         }
     };
-    match run(&args) {
+    match run(&mut args) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(FAILED),
         Err(error) => {
@@ -63,7 +64,12 @@ fn main() -> ExitCode {
 }
 
 /// Measures, prints, writes. False when a bound was exceeded.
-fn run(args: &Args) -> Result<bool> {
+fn run(args: &mut Args) -> Result<bool> {
+    // While there is one thread.
+    if let Err(problem) = wan::enter() {
+        args.sections.retain(|(name, _)| *name != sections::FAR);
+        eprintln!("note: the section {} is left out: {problem}", sections::FAR);
+    }
     let bench = Bench::new(args.quick)?;
     let machine = Machine::here(&bench);
     for warning in &machine.warnings {

@@ -1,5 +1,6 @@
 //! Time: how long a process takes, cases that take turns, and what is told of many samples.
 
+use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -69,6 +70,28 @@ pub(crate) fn take_turns<const N: usize>(rounds: usize, mut cases: [Case; N]) ->
         samples.push(Samples::new(durations)?);
     }
     samples.try_into().map_err(|_| Error::new("a case was lost"))
+}
+
+/// How long it takes until a program writes its first byte to stdout. It must write one and end well.
+pub(crate) fn first_byte(mut command: Command) -> Result<Duration> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let doing = || format!("cannot run {name}");
+    let said = tempfile::tempfile().context(doing)?;
+    command.stdout(Stdio::piped()).stderr(said.try_clone().context(doing)?);
+    let started = Instant::now();
+    let mut child = spawn_bound(command).context(doing)?;
+    let mut byte = [0];
+    let read = child.stdout.as_mut().map_or(Ok(0), |stdout| stdout.read(&mut byte)).context(doing)?;
+    let took = started.elapsed();
+    let ended = wait(child.id()).context(doing)?;
+    if !ended {
+        let _ = child.kill();
+    }
+    let status = child.wait().context(doing)?;
+    match read {
+        1 if ended && status.success() => Ok(took),
+        _ => Err(Error::new(format!("{name} wrote {read} bytes and ended with {status}: {}", tail(&said)))),
+    }
 }
 
 /// How long it takes from starting a program until it ended, which must be well.

@@ -38,7 +38,14 @@ pub(crate) struct Row {
 }
 
 enum Amount {
-    Time { median: Duration, min: Duration, max: Duration, count: usize },
+    Time {
+        median: Duration,
+        min: Duration,
+        max: Duration,
+        count: usize,
+    },
+    /// Worked out of medians.
+    Derived(Duration),
     Bytes(u64),
     Count(u64),
 }
@@ -47,6 +54,10 @@ impl Row {
     pub(crate) fn time(name: impl Into<String>, samples: &Samples) -> Row {
         let (min, max, count) = (samples.min(), samples.max(), samples.count());
         Row::of(name.into(), Amount::Time { median: samples.median(), min, max, count })
+    }
+
+    pub(crate) fn derived(name: impl Into<String>, time: Duration) -> Row {
+        Row::of(name.into(), Amount::Derived(time))
     }
 
     pub(crate) fn bytes(name: impl Into<String>, bytes: u64) -> Row {
@@ -69,19 +80,28 @@ impl Row {
         self
     }
 
+    /// The same, but only what exceeds `allowed` has a bound.
+    pub(crate) fn against_after(mut self, allowed: Duration, own: &Samples, other: &Samples) -> Row {
+        let beyond = own.median().saturating_sub(allowed);
+        self.ratio = Some(own.ratio_to(other));
+        self.bounded = Some(beyond.as_secs_f64() / other.median().as_secs_f64());
+        self
+    }
+
     /// Also told in round trips of the link.
     pub(crate) fn over(mut self, rtt: Duration) -> Row {
-        if let (Amount::Time { median, .. }, false) = (&self.amount, rtt.is_zero()) {
+        if let (Amount::Time { median, .. } | Amount::Derived(median), false) = (&self.amount, rtt.is_zero())
+        {
             self.round_trips = Some(median.as_secs_f64() / rtt.as_secs_f64());
         }
         self
     }
 
-    /// The amount itself has a bound: bytes and counts are the same on every machine.
+    /// The amount itself has a bound: bytes, counts and round trips are the same on every machine.
     pub(crate) fn bounded(mut self) -> Row {
         self.bounded = match self.amount {
             Amount::Bytes(number) | Amount::Count(number) => Some(number as f64),
-            Amount::Time { .. } => None,
+            Amount::Time { .. } | Amount::Derived(_) => self.round_trips,
         };
         self
     }
@@ -91,6 +111,7 @@ impl Row {
             Amount::Time { median, min, max, count } => {
                 (time(median), format!("{} to {}", time(min), time(max)), count.to_string())
             }
+            Amount::Derived(duration) => (time(duration), NOTHING.to_owned(), NOTHING.to_owned()),
             Amount::Bytes(bytes) => (format!("{} B", grouped(bytes)), NOTHING.to_owned(), NOTHING.to_owned()),
             Amount::Count(count) => (count.to_string(), NOTHING.to_owned(), NOTHING.to_owned()),
         };
@@ -104,6 +125,7 @@ impl Row {
                 let us = |duration: Duration| duration.as_secs_f64() * 1e6;
                 json!({ "median_us": us(median), "min_us": us(min), "max_us": us(max), "repetitions": count })
             }
+            Amount::Derived(duration) => json!({ "derived_us": duration.as_secs_f64() * 1e6 }),
             Amount::Bytes(bytes) => json!({ "bytes": bytes }),
             Amount::Count(count) => json!({ "count": count }),
         };

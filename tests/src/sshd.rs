@@ -34,6 +34,8 @@ pub struct HostSpec {
     pub name: String,
     pub(crate) via: Option<String>,
     pub(crate) proxied: Option<Settings>,
+    /// Where sshd listens, and by which address it is reached.
+    at: Option<(IpAddr, IpAddr)>,
     login: Option<String>,
     host_key: KeyKind,
     certified_by: Option<KeyPair>,
@@ -62,6 +64,12 @@ impl HostSpec {
     /// Puts a [`Proxy`] in front: all files of the lab name the proxy's port instead of sshd's.
     pub fn proxied(mut self, settings: Settings) -> Self {
         self.proxied = Some(settings);
+        self
+    }
+
+    /// sshd listens on `own`, and all files of the lab name `reached`, behind which something leads there.
+    pub fn reached_at(mut self, own: IpAddr, reached: IpAddr) -> Self {
+        self.at = Some((own, reached));
         self
     }
 
@@ -161,6 +169,7 @@ impl Host {
     pub(crate) fn spawn(spec: &HostSpec, ip: IpAddr, dir: PathBuf, authorized_keys: &Path) -> Result<Self> {
         check_installed()?;
         let name = &spec.name;
+        let (ip, reached) = spec.at.unwrap_or((ip, ip));
         let doing = || format!("cannot prepare {name} in {}", dir.display());
         fs::create_dir(&dir).context(doing)?;
         let host_key = KeyPair::generate(spec.host_key, &dir.join("host_key"))?;
@@ -178,7 +187,7 @@ impl Host {
             start_on_free_port(spec, ip, &dir, authorized_keys, certificate.as_deref())?;
         let mut host = Self {
             name: name.clone(),
-            address: sshd_address,
+            address: SocketAddr::new(reached, sshd_address.port()),
             sshd_address,
             user: spec.login.clone().map_or_else(current_user, Ok)?,
             via: spec.via.clone(),

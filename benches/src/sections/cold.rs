@@ -23,7 +23,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Table> {
     for rtt in [Duration::ZERO, RTT] {
         let lab = lab_at(rtt)?;
         let known = bench.nothing_kept()?;
-        let waft = |kept: &Kept| process(bench.waft_exec(&lab, HOST, kept));
+        let waft = |kept: &Kept| process(bench.waft_true(&lab, HOST, kept));
         let by_ssh = || process(ssh(&lab, &lab.ssh_config, &[], HOST));
         let [plain, first, again] = take_turns(
             bench.rounds(ROUNDS),

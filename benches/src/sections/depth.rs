@@ -30,7 +30,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Table> {
         let [plain, waft] = take_turns(
             bench.rounds(ROUNDS),
             [&mut || process(ssh(&lab, &lab.ssh_config_tree, &[], &target)), &mut || {
-                process(bench.waft_exec(&lab, &target, &kept))
+                process(bench.waft_true(&lab, &target, &kept))
             }],
         )?;
         let many = if hops == 1 { "1 hop".to_owned() } else { format!("{hops} hops") };

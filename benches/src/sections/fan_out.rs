@@ -28,7 +28,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Table> {
         let [plain, waft] = take_turns(
             bench.rounds(rounds),
             [&mut || process(loop_over_ssh.command(&lab)), &mut || {
-                process(bench.waft_exec(&lab, &targets, &kept))
+                process(bench.waft_true(&lab, &targets, &kept))
             }],
         )?;
         let many = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };

@@ -5,6 +5,7 @@ mod depth;
 mod fan_out;
 mod sandbox;
 mod size;
+mod wan;
 mod warm;
 
 use crate::bench::Bench;
@@ -18,15 +19,18 @@ use waft_tests::sshd::HostSpec;
 pub(crate) type Section = (&'static str, fn(&Bench) -> Result<Table>);
 
 /// In the order of the page.
-pub(crate) const SECTIONS: [Section; 6] = [
+pub(crate) const SECTIONS: [Section; 7] = [
     (size::NAME, size::measure),
     (cold::NAME, cold::measure),
+    (wan::NAME, wan::measure),
     (warm::NAME, warm::measure),
     (fan_out::NAME, fan_out::measure),
     (depth::NAME, depth::measure),
     (sandbox::NAME, sandbox::measure),
 ];
 
+/// The one that needs a network namespace.
+pub(crate) const FAR: &str = wan::NAME;
 /// The far link: far enough that waiting for each other outweighs the CPU that two cores have for both ends.
 const RTT: Duration = Duration::from_millis(30);
 const HOST: &str = "h1";

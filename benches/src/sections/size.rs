@@ -14,11 +14,8 @@ const ABOUT: &str = "The stub crosses a link once per connection, as gzip; an ar
 pub(super) fn measure(bench: &Bench) -> Result<Table> {
     let arch = Arch::here().ok_or_else(|| Error::new("there are no stubs for this machine"))?;
     let mut rows = Vec::new();
-    let list = bench.waft_stub(&["list"])?;
     for kind in ["leaf", "hop"] {
-        let (raw, gzip) = stub(&list, kind, arch.word()).ok_or_else(|| {
-            Error::new(format!("`waft stub list` shows no {kind} for {}:\n{list}", arch.word()))
-        })?;
+        let (raw, gzip) = stub_sizes(bench, kind)?;
         rows.push(Row::bytes(format!("stub, {kind}"), raw).bounded());
         rows.push(Row::bytes(format!("stub, {kind}, gzip"), gzip).bounded());
     }
@@ -37,7 +34,15 @@ pub(super) fn measure(bench: &Bench) -> Result<Table> {
     Ok(Table { name: NAME, about: ABOUT, rows })
 }
 
-/// Raw and compressed bytes of a stub, from a table whose first columns are kind, machine, bytes, gzip.
+/// Raw and compressed bytes of a stub for this machine.
+pub(super) fn stub_sizes(bench: &Bench, kind: &str) -> Result<(u64, u64)> {
+    let arch = Arch::here().ok_or_else(|| Error::new("there are no stubs for this machine"))?;
+    let list = bench.waft_stub(&["list"])?;
+    stub(&list, kind, arch.word())
+        .ok_or_else(|| Error::new(format!("`waft stub list` shows no {kind} for {}:\n{list}", arch.word())))
+}
+
+/// The same from a table whose first columns are kind, machine, bytes, gzip.
 fn stub(list: &str, kind: &str, arch: &str) -> Option<(u64, u64)> {
     let rows = list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let found = rows.into_iter().find(|row| row.starts_with(&[kind, arch]))?;

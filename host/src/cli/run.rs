@@ -132,10 +132,18 @@ fn find_task(wanted: &str) -> Result<(String, Arc<[u8]>), Problem> {
 }
 
 /// For the demo: the same with targets that are at hand already.
-pub(super) async fn builtin(name: &str, allow: &[&str], targets: &Targets, output: Output) -> Done {
+pub(super) async fn builtin(
+    name: &str,
+    allow: &[&str],
+    param: &[&str],
+    targets: &Targets,
+    output: Output,
+) -> Done {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let params = serde_json::Value::Object(parameters(&owned(param), None)?).to_string().into_bytes();
     let (name, wasm) = find_task(name)?;
-    let allow = grants(&allow.iter().map(|grant| (*grant).to_owned()).collect::<Vec<_>>())?;
+    let allow = grants(&owned(allow))?;
     let selection = targets::select(targets)?;
     let limits = Limits { allow: Vec::new(), timeout: std::time::Duration::from_secs(60) };
-    start(Job { name, wasm, params: b"{}".to_vec(), allow, limits, selection, output }).await
+    start(Job { name, wasm, params, allow, limits, selection, output }).await
 }

@@ -14,7 +14,7 @@ const DURATIONS_MS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1
 pub enum Limit {
     /// Memory of the guest, bytes.
     Mem(u64),
-    /// Output, both streams together, bytes.
+    /// Output, each stream by itself, so that a chatty log does not cost a task its result; bytes.
     Out(u64),
     /// What may be written to files, bytes.
     Disk(u64),

@@ -14,9 +14,12 @@ fn the_demo_shows_a_run_and_leaves_nothing() -> Result<()> {
     let demo =
         Waft::new("demo")?.args(["--hosts", "3", "--rtt", "10ms"]).limit(LIMIT).run()?.expect_code(0)?;
     let shown = demo.stdout();
-    for words in ["bastion", "web3", "controller > bastion", "From nothing to all results"] {
+    for words in
+        ["bastion", "web3", "controller > bastion", "\"distribution\"", "From nothing to all results"]
+    {
         assert!(shown.contains(words), "{words} is missing in {shown}");
     }
+    assert!(!shown.contains("\"hostname\""), "only the facts that were asked for: {shown}");
     drop(demo);
     guard.check()
 }
