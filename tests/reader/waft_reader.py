@@ -1,533 +1,440 @@
 #!/usr/bin/env python3
-"""A second reader of waft's protocol, made from docs/protocol.md alone.
+"""A second implementation of docs/protocol.md, made from that page: a codec and a small leaf stub.
 
-    waft_reader.py --golden FILE    decode every message of a golden file, compare, encode again, compare
-    waft_reader.py --decode HEX     print one message as JSON
-    waft_reader.py --stub           be a stub on stdin and stdout (runs nothing: it says what it was given)
+    waft_reader.py --golden FILE   decode every entry of a file of golden bytes, compare, encode again
+    waft_reader.py --stub          be a stub; the link is standard input and standard output
 
-It checks blake3 hashes. It does not check ed25519 signatures, and says so: it is a test, not a stub to use.
+The stub checks and fetches what a run asks for, but has no engine: its "execution" says how large the artifact is and
+copies the input. What a peer may not send is refused with a sentence on standard error, and exit code 1.
 """
 
-import io
 import json
-import struct
+import os
+import select
 import sys
+import time
+from types import SimpleNamespace
 
-PREAMBLE = b"\nWAFT-LINK\n"
-BODY_BYTES_MAX = 65533
-MESSAGES_PER_FRAME_MAX = 4096
-WINDOW_INITIAL_BYTES = 262144
-CHUNK_BYTES_MAX = 32768
+from blake3 import blake3
+from ed25519 import verify
 
+VERSION, ENGINE = 1, {"arch": "X86_64", "profile": "Small"}
+BODY_BYTES_MAX, MESSAGES_PER_FRAME_MAX, RANGES_MAX = 65533, 4096, 4096
+CHUNK_BYTES_MAX, ENVELOPE_BYTES_MAX = 32768, 24576
+WINDOW_INITIAL_BYTES, CREDIT_MAX = 262144, 67108864
+STORE_BYTES_DEFAULT, STORE_BLOBS_MAX, WAITING_RUNS_MAX, ENDED_RUNS_MAX = 268435456, 1024, 256, 1024
+KEEPALIVE_INTERVAL_S, KEEPALIVE_LOST, HELLO_DEADLINE_S, FETCH_IDLE_S = 5, 6, 20, 60
 
-class Malformed(Exception):
-    pass
-
-
-# --- Encoding: each type is a pair (read, write). Values are what JSON has; bytes are hex.
-
-
-def take(source, count):
-    data = source.read(count)
-    if len(data) != count:
-        raise Malformed("a message ends too early")
-    return data
-
-
-def varint(bits):
-    def read(source):
-        value = 0
-        for at in range((bits + 6) // 7):
-            byte = take(source, 1)[0]
-            value |= (byte & 0x7F) << (7 * at)
-            if byte < 0x80:
-                if value >> bits:
-                    break
-                return value
-        raise Malformed(f"a number of more than {bits} bits")
-
-    def write(out, value):
-        while value >= 0x80:
-            out += bytes([value & 0x7F | 0x80])
-            value >>= 7
-        out += bytes([value])
-
-    return read, write
-
-
-u16, u32, u64 = varint(16), varint(32), varint(64)
-length = u64
-
-
-def read_i32(source):
-    raw = u32[0](source)
-    return (raw >> 1) ^ -(raw & 1)
-
-
-i32 = (read_i32, lambda out, value: u32[1](out, (value << 1) ^ (value >> 31) if value >= 0 else (-value << 1) - 1))
-
-
-def read_bool(source):
-    byte = take(source, 1)[0]
-    if byte > 1:
-        raise Malformed("a bool that is neither 0 nor 1")
-    return byte == 1
+# The page's types in the page's notation; a list is an enum, each variant with its payload after its name. A value is
+# what the golden file's JSON says: byte strings are in hex, a variant is its name, or an object of name and payload.
+TYPES = {
+    "NodeId": "u32", "Hash": "[u8; 32]", "RunId": "[u8; 16]",
+    "NodeRange": "first: NodeId, last: NodeId",
+    "BlobKind": ["Task", "Artifact", "File", "Stub"], "StubKind": ["Leaf", "Hop"],
+    "Arch": ["X86_64", "Aarch64"], "Profile": ["Fast", "Small"], "Engine": "arch: Arch, profile: Profile",
+    "Policy": ["Enforced", "Advisory", "None"],
+    "Stream": ["Stdout", "Stderr", "Log"],
+    "TargetState": ["Selected", "Connecting", "Ready", "Running"],
+    "Status": ["Ok", "Changed", "Skipped", "Failed", "TimedOut", "Unreachable", "Lost", "Refused", "Cancelled"],
+    "Problem": "code: string, message: string, hint: string?",
+    "Hello": "version_min: u16, version_max: u16, kind: StubKind, engine: Engine, release: string, hostname: string, "
+             "kernel: string, user: string, uid: u32, pid: u32, delivery: string, policy: Policy, walls: [string]",
+    "Welcome": "version_min: u16, version_max: u16, node: NodeId, last: NodeId, name: string, controller: [u8; 32]",
+    "Msg": ["Hello Hello", "Welcome Welcome", "Ping", "Pong", "Credit u32", "Bye Problem",
+            "Offer hash: Hash, kind: BlobKind, bytes: u64", "Want hash: Hash, kind: BlobKind",
+            "Missing hash: Hash", "Dropped hash: Hash", "Chunk hash: Hash, offset: u64, bytes: bytes",
+            "Down to: [NodeRange], order: Order", "Up from: NodeId, report: Report"],
+    "Order": ["Run envelope: bytes, signature: bytes, input: Input", "Cancel run: RunId",
+              "Dial targets: [DialTarget], stubs: [StubBlob], identities: [bytes], connect_ms: u32",
+              "Signed node: NodeId, signature: Signature", "Stop", "Ping nonce: u32"],
+    "Input": ["Inline bytes", "Blob hash: Hash, bytes: u64"],
+    "DialTarget": "node: NodeId, last: NodeId, kind: StubKind, name: string, host: string, port: u16, user: string, "
+                  "host_keys: [bytes], host_cas: [bytes], delivery: Delivery",
+    "Delivery": "no_disk: bool, dir: string?, installed: string?, remembered: Remembered?",
+    "Remembered": "arch: Arch, exact: bool",
+    "StubBlob": "arch: Arch, kind: StubKind, hash: Hash, bytes: u64, bytes_raw: u64",
+    "Signature": ["Ok bytes", "Err Problem"],
+    "Report": ["Joined Hello", "Gone lost: bool, problem: Problem", "Silent bool", "Learned Remembered",
+               "Sign SignRequest", "State run: RunId, state: TargetState",
+               "Output run: RunId, stream: Stream, bytes: bytes", "Result run: RunId, outcome: Outcome",
+               "NoArtifact run: RunId, engine: Engine", "DeadLetter to: [NodeRange], problem: Problem",
+               "Violation count: u32, problem: Problem", "Pong nonce: u32"],
+    "SignRequest": "node: NodeId, host_key: bytes, session_id: bytes, host_signature: bytes, user: string, "
+                   "public_key: bytes, algorithm: string, to_sign: bytes",
+    "Outcome": "status: Status, exit_code: u32?, signal: i32?, stdout_bytes: u64, stderr_bytes: u64, "
+               "stdout_truncated: bool, stderr_truncated: bool, ms: u64, walls: [string], problem: Problem?",
+    "Envelope": "run: RunId, task: string, targets: [NodeRange], module: Hash, artifacts: [Artifact], params: Hash, "
+                "grants: [string], check: bool, timeout_ms: u64, expires: u64, nonce: [u8; 8]",
+    "Artifact": "engine: Engine, hash: Hash, bytes: u64",
+}
+VARINTS = {"u16": (16, 3), "u32": (32, 5), "u64": (64, 10)}  # bits, and bytes at most
 
 
-boolean = (read_bool, lambda out, value: out.append(int(value)))
+class Refused(Exception):
+    """What the peer sent is not allowed; the text says why."""
 
 
-def read_sized(source):
-    return take(source, length[0](source))
+def demand(allowed, otherwise):
+    if not allowed:
+        raise Refused(otherwise)
 
 
-def write_sized(out, data):
-    length[1](out, len(data))
-    out += data
+class Source:
+    """Bytes that are read from the front."""
+
+    def __init__(self, data=b""):
+        self.data, self.at = data, 0
+
+    def left(self):
+        return len(self.data) - self.at
+
+    def take(self, count):
+        demand(count <= self.left(), f"truncated: {count} bytes are needed where {self.left()} are left")
+        self.at += count
+        return self.data[self.at - count:self.at]
+
+    def varint(self, kind):
+        (bits, longest), number = VARINTS[kind], 0
+        for index in range(longest):
+            byte = self.take(1)[0]
+            number |= (byte & 0x7F) << (7 * index)
+            if byte < 0x80 and number >> bits == 0:
+                return number
+        raise Refused(f"a number too large for {kind}")
 
 
-octets = (lambda source: read_sized(source).hex(), lambda out, value: write_sized(out, bytes.fromhex(value)))
+def one_of(number, count, kind):
+    demand(number < count, f"unknown tag {number} of {kind}: there are {count}")
+    return number
 
 
-def read_text(source):
+def fields(struct):
+    return [field.split(": ") for field in struct.split(", ")]
+
+
+def decode(kind, source):
+    form = TYPES.get(kind, kind)
+    if isinstance(form, list):
+        name, _, payload = form[one_of(source.varint("u32"), len(form), kind)].partition(" ")
+        return {name: decode(payload, source)} if payload else name
+    if form.startswith("[u8; "):
+        return source.take(int(form[5:-1])).hex()
+    if ": " in form:
+        return {name: decode(of, source) for name, of in fields(form)}
+    if form.endswith("?"):
+        return decode(form[:-1], source) if one_of(source.take(1)[0], 2, kind) else None
+    if form.startswith("["):
+        return [decode(form[1:-1], source) for _ in range(source.varint("u64"))]
+    if form == "bool":
+        return one_of(source.take(1)[0], 2, kind) == 1
+    if form == "i32":
+        number = source.varint("u32")
+        return number >> 1 ^ -(number & 1)
+    if form in VARINTS:
+        return source.varint(form)
+    data = source.take(source.varint("u64"))
     try:
-        return read_sized(source).decode("utf-8")
+        return data.hex() if form == "bytes" else data.decode()
     except UnicodeDecodeError:
-        raise Malformed("a text that is not UTF-8") from None
+        raise Refused("a string that is not UTF-8") from None
 
 
-text = (read_text, lambda out, value: write_sized(out, value.encode("utf-8")))
-
-
-def array(count):
-    def write(out, value):
-        out += bytes.fromhex(value)
-
-    return lambda source: take(source, count).hex(), write
-
-
-def many(item):
-    def write(out, values):
-        length[1](out, len(values))
-        for value in values:
-            item[1](out, value)
-
-    return lambda source: [item[0](source) for _ in range(length[0](source))], write
-
-
-def optional(item):
-    def write(out, value):
-        boolean[1](out, value is not None)
-        if value is not None:
-            item[1](out, value)
-
-    return lambda source: item[0](source) if read_bool(source) else None, write
-
-
-def record(**fields):
-    def write(out, value):
-        for name, kind in fields.items():
-            kind[1](out, value[name])
-
-    return lambda source: {name: kind[0](source) for name, kind in fields.items()}, write
-
-
-def choice(*variants):
-    """Variants are names, or (name, type) pairs, in order."""
-    pairs = [variant if isinstance(variant, tuple) else (variant, None) for variant in variants]
-    numbers = {name: number for number, (name, _) in enumerate(pairs)}
-
-    def read(source):
-        number = u32[0](source)
-        if number >= len(pairs):
-            raise Malformed(f"variant {number} of an enum that has {len(pairs)}")
-        name, kind = pairs[number]
-        return name if kind is None else {name: kind[0](source)}
-
-    def write(out, value):
-        name, inner = (value, None) if isinstance(value, str) else next(iter(value.items()))
-        number = numbers[name]
-        u32[1](out, number)
-        if pairs[number][1] is not None:
-            pairs[number][1][1](out, inner)
-
-    return read, write
-
-
-# --- Types and messages, in the order of the page.
-
-node = u32
-node_range = record(first=node, last=node)
-hash32 = array(32)
-run_id = array(16)
-blob_kind = choice("Task", "Artifact", "File", "Stub")
-stub_kind = choice("Leaf", "Hop")
-arch = choice("X86_64", "Aarch64")
-engine = record(arch=arch, profile=choice("Fast", "Small"))
-policy = choice("Enforced", "Advisory", "None")
-stream = choice("Stdout", "Stderr", "Log")
-target_state = choice("Selected", "Connecting", "Ready", "Running")
-status = choice("Ok", "Changed", "Skipped", "Failed", "TimedOut", "Unreachable", "Lost", "Refused", "Cancelled")
-problem = record(code=text, message=text, hint=optional(text))
-
-hello = record(
-    version_min=u16, version_max=u16, kind=stub_kind, engine=engine, release=text, hostname=text, kernel=text,
-    user=text, uid=u32, pid=u32, delivery=text, policy=policy, walls=many(text),
-)  # fmt: skip
-welcome = record(version_min=u16, version_max=u16, node=node, last=node, name=text, controller=array(32))
-run = record(
-    envelope=octets,
-    signature=octets,
-    input=choice(("Inline", octets), ("Blob", record(hash=hash32, bytes=u64))),
-)
-remembered = record(arch=arch, exact=boolean)
-delivery = record(no_disk=boolean, dir=optional(text), installed=optional(text), remembered=optional(remembered))
-dial_target = record(
-    node=node, last=node, kind=stub_kind, name=text, host=text, port=u16, user=text,
-    host_keys=many(octets), host_cas=many(octets), delivery=delivery,
-)  # fmt: skip
-stub_blob = record(arch=arch, kind=stub_kind, hash=hash32, bytes=u64, bytes_raw=u64)
-dial = record(targets=many(dial_target), stubs=many(stub_blob), identities=many(octets), connect_ms=u32)
-order = choice(
-    ("Run", run),
-    ("Cancel", record(run=run_id)),
-    ("Dial", dial),
-    ("Signed", record(node=node, signature=choice(("Ok", octets), ("Err", problem)))),
-    "Stop",
-    ("Ping", record(nonce=u32)),
-)
-sign_request = record(
-    node=node, host_key=octets, session_id=octets, host_signature=octets, user=text, public_key=octets,
-    algorithm=text, to_sign=octets,
-)  # fmt: skip
-outcome = record(
-    status=status, exit_code=optional(u32), signal=optional(i32), stdout_bytes=u64, stderr_bytes=u64,
-    stdout_truncated=boolean, stderr_truncated=boolean, ms=u64, walls=many(text), problem=optional(problem),
-)  # fmt: skip
-report = choice(
-    ("Joined", hello),
-    ("Gone", record(lost=boolean, problem=problem)),
-    ("Silent", boolean),
-    ("Learned", remembered),
-    ("Sign", sign_request),
-    ("State", record(run=run_id, state=target_state)),
-    ("Output", record(run=run_id, stream=stream, bytes=octets)),
-    ("Result", record(run=run_id, outcome=outcome)),
-    ("NoArtifact", record(run=run_id, engine=engine)),
-    ("DeadLetter", record(to=many(node_range), problem=problem)),
-    ("Violation", record(count=u32, problem=problem)),
-    ("Pong", record(nonce=u32)),
-)
-message = choice(
-    ("Hello", hello),
-    ("Welcome", welcome),
-    "Ping",
-    "Pong",
-    ("Credit", u32),
-    ("Bye", problem),
-    ("Offer", record(hash=hash32, kind=blob_kind, bytes=u64)),
-    ("Want", record(hash=hash32, kind=blob_kind)),
-    ("Missing", record(hash=hash32)),
-    ("Dropped", record(hash=hash32)),
-    ("Chunk", record(hash=hash32, offset=u64, bytes=octets)),
-    ("Down", record(to=many(node_range), order=order)),
-    ("Up", record(**{"from": node, "report": report})),
-)
-envelope = record(
-    run=run_id, task=text, targets=many(node_range), module=hash32,
-    artifacts=many(record(engine=engine, hash=hash32, bytes=u64)), params=hash32, grants=many(text),
-    check=boolean, timeout_ms=u64, expires=u64, nonce=array(8),
-)  # fmt: skip
+def varint(number):
+    return bytes([number]) if number < 0x80 else bytes([number & 0x7F | 0x80]) + varint(number >> 7)
 
 
 def encode(kind, value):
-    out = bytearray()
-    kind[1](out, value)
-    return bytes(out)
+    form = TYPES.get(kind, kind)
+    if isinstance(form, list):
+        name, payload = variant(value)
+        number, of = next((n, of) for n, (own, _, of) in enumerate(v.partition(" ") for v in form) if own == name)
+        return varint(number) + (encode(of, payload) if of else b"")
+    if form.startswith("[u8; "):
+        return bytes.fromhex(value)
+    if ": " in form:
+        return b"".join(encode(of, value[name]) for name, of in fields(form))
+    if form.endswith("?"):
+        return b"\0" if value is None else b"\1" + encode(form[:-1], value)
+    if form.startswith("["):
+        return varint(len(value)) + b"".join(encode(form[1:-1], item) for item in value)
+    if form == "i32":
+        return varint((value << 1 ^ value >> 31) & 0xFFFFFFFF)
+    if form == "bool" or form in VARINTS:
+        return varint(int(value))
+    data = value.encode() if form == "string" else bytes.fromhex(value)
+    return varint(len(data)) + data
 
 
-def decode(kind, data):
-    source = io.BytesIO(data)
-    value = kind[0](source)
-    if source.read(1):
-        raise Malformed("bytes are left over")
+def variant(value):
+    """The name of a variant and its payload."""
+    return next(iter(value.items())) if isinstance(value, dict) else (value, None)
+
+
+def decode_frame(source):
+    """The next frame as golden files write it, and the size of its body."""
+    size, lane = int.from_bytes(source.take(2), "little"), source.take(1)[0]
+    demand(1 <= size <= BODY_BYTES_MAX and lane <= 1, f"a frame of {size} bytes in lane {lane}")
+    body, messages = Source(source.take(size)), []
+    while body.left():
+        messages.append(decode("Msg", body))
+    demand(len(messages) <= MESSAGES_PER_FRAME_MAX, f"{len(messages)} messages in one frame")
+    return {"lane": ["control", "bulk"][lane], "messages": messages}, size
+
+
+def encode_frame(lane, body):
+    return len(body).to_bytes(2, "little") + bytes([lane == "bulk"]) + body
+
+
+def decode_whole(kind, data):
+    source = Source(data)
+    value = decode_frame(source)[0] if kind == "frame" else decode(kind, source)
+    demand(not source.left(), f"{source.left()} bytes too many after a {kind}")
     return value
 
 
-# --- Frames.
-
-
-def encode_frame(lane, messages):
-    body = b"".join(encode(message, msg) for msg in messages)
-    return struct.pack("<HB", len(body), {"control": 0, "bulk": 1}[lane]) + body
-
-
-def read_frame(source):
-    """The next (lane, [(message, size)]), or None at the end."""
-    head = source.read(3)
-    if not head:
-        return None
-    if len(head) < 3:
-        raise Malformed("a frame ends in its header")
-    size, lane = struct.unpack("<HB", head)
-    if not 1 <= size <= BODY_BYTES_MAX or lane > 1:
-        raise Malformed("an impossible frame")
-    body = io.BytesIO(take(source, size))
-    messages = []
-    while body.tell() < size:
-        begin = body.tell()
-        msg = message[0](body)
-        messages.append((msg, body.tell() - begin))
-    if len(messages) > MESSAGES_PER_FRAME_MAX:
-        raise Malformed("too many messages in one frame")
-    return ("control", "bulk")[lane], messages
-
-
-# --- blake3, plain hashing only.
-
-IV = (0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A, 0x510E527F, 0x9B05688C, 0x1F83D9AB, 0x5BE0CD19)
-ORDER = (2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8)
-LANES = ((0, 4, 8, 12), (1, 5, 9, 13), (2, 6, 10, 14), (3, 7, 11, 15),
-         (0, 5, 10, 15), (1, 6, 11, 12), (2, 7, 8, 13), (3, 4, 9, 14))  # fmt: skip
-CHUNK_START, CHUNK_END, PARENT, ROOT = 1, 2, 4, 8
-
-
-def compress(chain, words, counter, size, flags):
-    v = list(chain) + list(IV[:4]) + [counter & 0xFFFFFFFF, counter >> 32, size, flags]
-    for _ in range(7):
-        for at, (a, b, c, d) in enumerate(LANES):
-            for word, turn, other in ((words[2 * at], 16, 12), (words[2 * at + 1], 8, 7)):
-                v[a] = (v[a] + v[b] + word) & 0xFFFFFFFF
-                x = v[d] ^ v[a]
-                v[d] = (x >> turn | x << (32 - turn)) & 0xFFFFFFFF
-                v[c] = (v[c] + v[d]) & 0xFFFFFFFF
-                x = v[b] ^ v[c]
-                v[b] = (x >> other | x << (32 - other)) & 0xFFFFFFFF
-        words = [words[at] for at in ORDER]
-    return [v[at] ^ v[at + 8] for at in range(8)]
-
-
-def blake3(data):
-    def subtree(data, first, root):
-        if len(data) <= 1024:
-            chain = IV
-            for at in range(0, max(len(data), 1), 64):
-                block = data[at : at + 64]
-                flags = (CHUNK_START if at == 0 else 0) | (CHUNK_END | root if at + 64 >= len(data) else 0)
-                words = struct.unpack("<16I", block.ljust(64, b"\0"))
-                chain = compress(chain, words, first, len(block), flags)
-            return chain
-        chunks = (len(data) - 1) // 1024
-        left = 1 << (chunks.bit_length() - 1)
-        halves = subtree(data[: left * 1024], first, 0) + subtree(data[left * 1024 :], first + left, 0)
-        return compress(IV, halves, 0, 64, PARENT | root)
-
-    return struct.pack("<8I", *subtree(data, 0, ROOT)).hex()
-
-
-# --- The two things this program does.
-
-
-def check_golden(path):
-    lines = [line for line in open(path, encoding="utf-8") if line.strip() and not line.startswith("#")]
-    wrong = 0
-    for name, data, means in zip(lines[0::3], lines[1::3], lines[2::3]):
-        name, data, means = name.strip(), bytes.fromhex(data.split()[1]), json.loads(means.split(None, 1)[1])
-        try:
-            if name.startswith("frame"):
-                source = io.BytesIO(data)
-                lane, messages = read_frame(source)
-                value = {"lane": lane, "messages": [msg for msg, _ in messages]}
-                again = encode_frame(lane, value["messages"]) + source.read()
-            else:
-                kind = envelope if name.startswith("envelope") else message
-                value = decode(kind, data)
-                again = encode(kind, value)
-        except Malformed as error:
-            value, again = str(error), data
-        if value != means or again != data:
-            wrong += 1
-            print(f"{name}: read as {json.dumps(value)}, meant {json.dumps(means)}", file=sys.stderr)
-    print(f"{len(lines) // 3} golden entries, {wrong} wrong")
-    return 1 if wrong or not lines else 0
-
-
-class Stub:
-    def __init__(self, source, sink):
-        self.source, self.sink = source, sink
-        self.node = None
-        self.blobs = {}  # hash -> [kinds, size, bytes]
-        self.waiting = []
-        self.credit = WINDOW_INITIAL_BYTES
-        self.bulk = []
-        self.owed = 0
-        self.engine = {"arch": "X86_64", "profile": "Small"}
-
-    def send(self, msg):
-        self.sink.write(encode_frame("control", [msg]))
-        self.sink.flush()
-
-    def say(self, kind, value, bulk=False):
-        msg = {"Up": {"from": self.node, "report": {kind: value}}}
-        if bulk:
-            self.bulk.append(msg)
-            self.send_bulk()
-        else:
-            self.send(msg)
-
-    def send_bulk(self):
-        while self.bulk and len(encode(message, self.bulk[0])) <= self.credit:
-            msg = self.bulk.pop(0)
-            self.credit -= len(encode(message, msg))
-            self.sink.write(encode_frame("bulk", [msg]))
-            self.sink.flush()
-
-    def run(self):
-        self.sink.write(PREAMBLE)
-        self.send({"Hello": {
-            "version_min": 1, "version_max": 1, "kind": "Leaf", "engine": self.engine, "release": "reader",
-            "hostname": "reader", "kernel": "python", "user": "nobody", "uid": 65534, "pid": 1,
-            "delivery": "local", "policy": "None", "walls": [],
-        }})  # fmt: skip
-        while frame := read_frame(self.source):
-            lane, messages = frame
-            for msg, size in messages:
-                name, value = (msg, None) if isinstance(msg, str) else next(iter(msg.items()))
-                if self.node is None and name not in ("Welcome", "Bye"):
-                    raise Malformed(f"{name} before the welcome")
-                if (name == "Chunk") != (lane == "bulk"):
-                    raise Malformed(f"{name} in the {lane} lane")
-                if lane == "bulk":
-                    self.owed += size
-                    if self.owed >= WINDOW_INITIAL_BYTES // 4:
-                        self.send({"Credit": self.owed})
-                        self.owed = 0
-                if name == "Bye" or getattr(self, "on_" + name.lower())(value) is False:
-                    return
-
-    def on_welcome(self, value):
-        if self.node is not None or not value["version_min"] <= 1 <= value["version_max"]:
-            raise Malformed("a welcome that does not fit")
-        self.node = value["node"]
-
-    def on_ping(self, _):
-        self.send("Pong")
-
-    def on_pong(self, _):
-        pass
-
-    def on_credit(self, value):
-        self.credit += value
-        self.send_bulk()
-
-    def on_offer(self, value):
-        blob = self.blobs.setdefault(value["hash"], [set(), value["bytes"], bytearray()])
-        if blob[1] != value["bytes"] or (value["bytes"] == 0 and blake3(b"") != value["hash"]):
-            del self.blobs[value["hash"]]
-            return self.send({"Dropped": {"hash": value["hash"]}})
-        blob[0].add(value["kind"])
-        self.start_ready()
-
-    def on_chunk(self, value):
-        blob = self.blobs.get(value["hash"])
-        if blob is None or value["offset"] > len(blob[2]):
-            return
-        blob[2] += bytes.fromhex(value["bytes"])[len(blob[2]) - value["offset"] :]
-        if len(blob[2]) > blob[1] or (len(blob[2]) == blob[1] and blake3(bytes(blob[2])) != value["hash"]):
-            del self.blobs[value["hash"]]
-            self.send({"Dropped": {"hash": value["hash"]}})
-            return self.fail(value["hash"], "blob.damaged", "the blob was damaged on its way")
-        self.start_ready()
-
-    def on_missing(self, value):
-        blob = self.blobs.get(value["hash"])
-        if blob and len(blob[2]) < blob[1]:
-            del self.blobs[value["hash"]]
-        self.fail(value["hash"], "blob.missing", "the blob is not to be had")
-
-    def on_down(self, value):
-        if not any(part["first"] <= self.node <= part["last"] for part in value["to"]):
-            return None
-        if value["order"] == "Stop":
-            return False
-        name, order = next(iter(value["order"].items()))
-        if name == "Run":
-            self.accept(order)
-        elif name == "Ping":
-            self.say("Pong", order)
-        elif name == "Cancel":
-            for waiting in [run for run in self.waiting if run["run"] == order["run"]]:
-                self.waiting.remove(waiting)
-                self.result(order["run"], "Cancelled", None, "run.cancelled", "cancelled before it began")
-        return None
-
-    def accept(self, order):
-        signed = decode(envelope, bytes.fromhex(order["envelope"]))
-        name, input_ = next(iter(order["input"].items()))
-        inline = name == "Inline"
-        params = blake3(bytes.fromhex(input_)) if inline else input_["hash"]
-        if not any(part["first"] <= self.node <= part["last"] for part in signed["targets"]):
-            return self.result(signed["run"], "Refused", None, "envelope.target", "not for this target")
-        if params != signed["params"]:
-            return self.result(signed["run"], "Refused", None, "envelope.params", "not the signed parameters")
-        artifact = next((a["hash"] for a in signed["artifacts"] if a["engine"] == self.engine), None)
-        if artifact is None:
-            return self.say("NoArtifact", {"run": signed["run"], "engine": self.engine})
-        needs = [(artifact, "Artifact")] + ([] if inline else [(params, "File")])
-        for blob, kind in needs:
-            if kind not in self.blobs.get(blob, [()])[0]:
-                self.send({"Want": {"hash": blob, "kind": kind}})
-        self.waiting.append({"run": signed["run"], "needs": needs, "input": input_ if inline else None})
-        return self.start_ready()
-
-    def whole(self, blob, kind):
-        kinds, size, data = self.blobs.get(blob, (set(), 1, b""))
-        return bytes(data) if kind in kinds and len(data) == size else None
-
-    def start_ready(self):
-        for waiting in list(self.waiting):
-            blobs = [self.whole(*need) for need in waiting["needs"]]
-            if None in blobs:
+def golden(path):
+    with open(path, encoding="utf-8") as file:
+        lines = [line.strip() for line in file if line.strip() and not line.startswith("#")]
+    for name, hexed, means in zip(lines[::3], lines[1::3], lines[2::3], strict=True):
+        data = bytes.fromhex(hexed.removeprefix("hex "))
+        kind = "frame" if name.startswith("frame") else "Envelope" if name == "envelope" else "Msg"
+        value = decode_whole(kind, data)
+        again = data if kind == "frame" else encode(kind, value)
+        demand(value == json.loads(means.removeprefix("means ")), f"{name} is read as {value}")
+        demand(again == data, f"{name} is written as {again.hex()}")
+        for wrong in [data[:size] for size in range(len(data))] + [data + b"\0"]:
+            try:
+                decode_whole(kind, wrong)
+            except Refused:
                 continue
-            self.waiting.remove(waiting)
-            code, data = blobs[0], blobs[1] if waiting["input"] is None else bytes.fromhex(waiting["input"])
-            self.say("State", {"run": waiting["run"], "state": "Running"})
-            said = f"artifact of {len(code)} bytes, input of {len(data)} bytes; no signature was checked\n".encode()
-            self.say("Output", {"run": waiting["run"], "stream": "Stdout", "bytes": said.hex()}, bulk=True)
-            for at in range(0, len(data), CHUNK_BYTES_MAX):
-                part = data[at : at + CHUNK_BYTES_MAX].hex()
-                self.say("Output", {"run": waiting["run"], "stream": "Stderr", "bytes": part}, bulk=True)
-            self.result(waiting["run"], "Ok", 0)
+            raise Refused(f"{name}: {len(wrong)} bytes of {len(data)} are taken for a whole one")
+    print(f"{len(lines) // 3} golden entries, 0 wrong")
 
-    def fail(self, blob, code, words):
-        for waiting in [run for run in self.waiting if blob in [need[0] for need in run["needs"]]]:
-            self.waiting.remove(waiting)
-            self.result(waiting["run"], "Failed", None, code, words)
 
-    def result(self, run, status, exit_code, code=None, words=None):
-        self.say("Result", {"run": run, "outcome": {
-            "status": status, "exit_code": exit_code, "signal": None, "stdout_bytes": 0, "stderr_bytes": 0,
-            "stdout_truncated": False, "stderr_truncated": False, "ms": 0, "walls": [],
-            "problem": code and {"code": code, "message": words, "hint": None},
-        }}, bulk=True)  # fmt: skip
+class Stub(Source):
+    """A leaf that takes runs. A write may block: the parent has room for control, and for bulk that is paid for."""
+
+    def __init__(self):
+        super().__init__()
+        self.node, self.bulk, self.blobs, self.waiting, self.ended = None, [], {}, {}, []
+        self.credit, self.used = WINDOW_INITIAL_BYTES, 0
+        self.heard, self.tick_at = time.monotonic(), time.monotonic() + HELLO_DEADLINE_S
+
+    def serve(self):
+        sys.stdout.buffer.write(b"\nWAFT-LINK\n")
+        self.say({"Hello": {
+            "version_min": VERSION, "version_max": VERSION, "kind": "Leaf", "engine": ENGINE, "release": "reader",
+            "hostname": os.uname().nodename, "kernel": os.uname().release, "user": "reader", "uid": os.getuid(),
+            "pid": os.getpid(), "delivery": "local", "policy": "None", "walls": []}})
+        while True:
+            frame, size = decode_frame(self)
+            for message in frame["messages"]:
+                self.receive(frame["lane"], *variant(message))
+            self.used += size if frame["lane"] == "bulk" else 0
+            if self.used >= WINDOW_INITIAL_BYTES // 4:
+                self.say({"Credit": self.used})
+                self.used = 0
+
+    def take(self, count):
+        while self.left() < count:
+            if time.monotonic() >= self.tick_at:
+                self.tick()
+            if select.select([0], [], [], max(0, self.tick_at - time.monotonic()))[0]:
+                data = os.read(0, 65536)
+                if not data:
+                    sys.exit("the link ends inside a frame" if self.left() else "the link has ended")
+                self.data, self.at, self.heard = self.data[self.at:] + data, 0, time.monotonic()
+        return super().take(count)
+
+    def tick(self):
+        now = time.monotonic()
+        lost = self.node is None or now - self.heard >= KEEPALIVE_LOST * KEEPALIVE_INTERVAL_S
+        demand(not lost, "the parent has said nothing for too long")
+        self.say("Ping")
+        self.tick_at = now + KEEPALIVE_INTERVAL_S
+        for run in [run for run, wait in self.waiting.items() if now - wait.fed >= FETCH_IDLE_S]:
+            self.end(run, "Failed", "no byte came of the blobs that it needs")
+
+    def say(self, message, lane="control"):
+        body = encode("Msg", message)
+        if lane == "bulk":
+            self.bulk.append(body)
+        else:
+            sys.stdout.buffer.write(encode_frame(lane, body))
+        self.flush()
+
+    def flush(self):
+        while self.bulk and len(self.bulk[0]) <= self.credit:
+            self.credit -= len(self.bulk[0])
+            sys.stdout.buffer.write(encode_frame("bulk", self.bulk.pop(0)))
+        sys.stdout.buffer.flush()
+
+    def report(self, name, payload, lane="control"):
+        self.say({"Up": {"from": self.node, "report": {name: payload}}}, lane)
+
+    def receive(self, lane, name, value):
+        first = self.node is None
+        demand(first == (name == "Welcome") or name == "Bye", f"a {name} {'before' if first else 'after'} the welcome")
+        demand((name == "Chunk") == (lane == "bulk"), f"a {name} in the {lane} lane")
+        match name:
+            case "Welcome":
+                self.node, self.last, self.key = value["node"], value["last"], bytes.fromhex(value["controller"])
+                self.tick_at = time.monotonic() + KEEPALIVE_INTERVAL_S
+                demand(value["version_min"] <= VERSION <= value["version_max"], f"a welcome without version {VERSION}")
+                demand(1 <= self.node <= self.last, f"a welcome to node {self.node} of {self.node} to {self.last}")
+            case "Ping":
+                self.say("Pong")
+            case "Pong":
+                pass
+            case "Credit":
+                self.credit += value
+                demand(self.credit <= CREDIT_MAX, f"a credit of {self.credit} bytes in all")
+                self.flush()
+            case "Bye":
+                sys.exit(f"the parent ended the link: {value['message']}")
+            case "Offer":
+                self.offer(value["hash"], value["kind"], value["bytes"])
+            case "Chunk":
+                self.chunk(value["hash"], value["offset"], bytes.fromhex(value["bytes"]))
+            case "Missing":
+                if not self.whole(value["hash"]):
+                    self.lose(value["hash"], "is not to be had")
+            case "Down":
+                self.down(value["to"], *variant(value["order"]))
+            case _:
+                raise Refused(f"a parent does not say {name}")
+
+    def whole(self, name, kind=None):
+        blob = self.blobs.get(name)
+        return blob and len(blob.data) == blob.size and (kind is None or kind in blob.kinds)
+
+    def offer(self, name, kind, size):
+        blob = self.blobs.setdefault(name, SimpleNamespace(size=size, kinds=set(), data=b""))
+        blob.kinds.add(kind)
+        if sum(one.size for one in self.blobs.values()) > STORE_BYTES_DEFAULT or len(self.blobs) > STORE_BLOBS_MAX:
+            self.drop(name, "has no room here")
+        elif blob.size != size or size == 0 and name != blake3(b"").hex():
+            self.drop(name, "has not the size that was offered")
+        self.settle()
+
+    def chunk(self, name, offset, data):
+        demand(len(data) <= CHUNK_BYTES_MAX, f"a chunk of {len(data)} bytes")
+        blob = self.blobs.get(name)
+        if blob is None or offset > len(blob.data):
+            return
+        fresh = data[len(blob.data) - offset:]
+        blob.data += fresh
+        for wait in self.waiting.values():
+            wait.fed = time.monotonic() if fresh and name in dict(wait.needs) else wait.fed
+        if len(blob.data) > blob.size or fresh and self.whole(name) and name != blake3(blob.data).hex():
+            self.drop(name, "was damaged on its way")
+        self.settle()
+
+    def drop(self, name, why):
+        self.say({"Dropped": {"hash": name}})
+        self.lose(name, why)
+
+    def lose(self, name, why):
+        self.blobs.pop(name, None)
+        for run in [run for run, wait in self.waiting.items() if name in dict(wait.needs)]:
+            self.end(run, "Failed", f"the blob {name} {why}")
+
+    def inside(self, ranges):
+        return any(part["first"] <= self.node <= part["last"] for part in ranges)
+
+    def down(self, to, name, order):
+        demand(len(to) <= RANGES_MAX, f"an order for {len(to)} ranges")
+        if self.inside(to):
+            if name == "Run":
+                self.run(bytes.fromhex(order["envelope"]), bytes.fromhex(order["signature"]), *variant(order["input"]))
+            elif name == "Cancel" and order["run"] in self.waiting:
+                self.end(order["run"], "Cancelled", "the run was cancelled")
+            elif name == "Ping":
+                self.report("Pong", order)
+            elif name == "Stop":
+                sys.exit()
+        if name == "Dial" or name not in ("Stop", "Cancel") and any(part["last"] > self.node for part in to):
+            self.dead([], f"node {self.node} is a leaf: nothing of {to} is behind it")
+
+    def dead(self, to, why):
+        self.report("DeadLetter", {"to": to, "problem": {"code": "reader.order", "message": why, "hint": None}})
+
+    def run(self, signed, signature, form, given):
+        """The steps of "The life of a run" up to the wait for blobs."""
+        try:
+            demand(len(signed) <= ENVELOPE_BYTES_MAX, f"it has {len(signed)} bytes")
+            envelope = decode("Envelope", Source(signed))
+        except Refused as why:
+            return self.dead([{"first": self.node, "last": self.node}], f"the envelope of a run is malformed: {why}")
+        run, once = envelope["run"], (envelope["run"], envelope["nonce"])
+        params = given["hash"] if form == "Blob" else blake3(bytes.fromhex(given)).hex()
+        artifact = next((one["hash"] for one in envelope["artifacts"] if one["engine"] == ENGINE), None)
+        if run in self.waiting:
+            return
+        if not verify(self.key, signed, signature):
+            self.end(run, "Refused", "the envelope is not signed by the controller")
+        elif int(time.time()) > envelope["expires"]:
+            self.end(run, "Refused", "the envelope has expired")
+        elif once in self.ended:
+            return
+        elif not self.inside(envelope["targets"]):
+            self.end(run, "Refused", "the envelope is for other nodes", once)
+        elif params != envelope["params"]:
+            self.end(run, "Refused", "the input is not what the envelope names", once)
+        elif artifact is None:
+            self.report("NoArtifact", {"run": run, "engine": ENGINE})
+        elif len(self.waiting) >= WAITING_RUNS_MAX:
+            self.end(run, "Failed", "too many runs wait here", once)
+        else:
+            needs = [(artifact, "Artifact")] + ([(params, "File")] if form == "Blob" else [])
+            self.waiting[run] = SimpleNamespace(once=once, needs=needs, given=given, fed=time.monotonic())
+            for name, kind in needs:
+                if name not in self.blobs or kind not in self.blobs[name].kinds:
+                    self.say({"Want": {"hash": name, "kind": kind}})
+            self.settle()
+
+    def settle(self):
+        """Executes the runs that have all they need."""
+        for run, wait in list(self.waiting.items()):
+            if all(self.whole(name, kind) for name, kind in wait.needs):
+                code, *files = [self.blobs[name].data for name, _ in wait.needs]
+                data = files[0] if files else bytes.fromhex(wait.given)
+                for state in ("Ready", "Running"):
+                    self.report("State", {"run": run, "state": state})
+                said = f"artifact of {len(code)} bytes, input of {len(data)} bytes\n".encode()
+                self.report("Output", {"run": run, "stream": "Log", "bytes": said.hex()}, "bulk")
+                for at in range(0, len(data), CHUNK_BYTES_MAX):
+                    part = data[at:at + CHUNK_BYTES_MAX].hex()
+                    self.report("Output", {"run": run, "stream": "Stdout", "bytes": part}, "bulk")
+                self.end(run, "Ok", None, stdout=len(data))
+
+    def end(self, run, status, why, once=None, stdout=0):
+        """Says the run's one result. `once` is remembered, so that a repeated order is not obeyed again."""
+        once = self.waiting.pop(run).once if run in self.waiting else once
+        self.ended = (self.ended + [once])[-ENDED_RUNS_MAX:] if once else self.ended
+        self.report("Result", {"run": run, "outcome": {
+            "status": status, "exit_code": None if why else 0, "signal": None, "stdout_bytes": stdout,
+            "stderr_bytes": 0, "stdout_truncated": False, "stderr_truncated": False, "ms": 0, "walls": [],
+            "problem": {"code": "reader.run", "message": why, "hint": None} if why else None}}, "bulk")
 
 
 def main(arguments):
-    if len(arguments) == 2 and arguments[0] == "--golden":
-        return check_golden(arguments[1])
-    if len(arguments) == 2 and arguments[0] == "--decode":
-        print(json.dumps(decode(message, bytes.fromhex(arguments[1])), ensure_ascii=False))
-        return 0
-    if arguments == ["--stub"]:
-        try:
-            Stub(sys.stdin.buffer, sys.stdout.buffer).run()
-        except Malformed as error:
-            print(f"waft_reader: the parent sent {error}", file=sys.stderr)
-            return 1
-        return 0
-    print(__doc__, file=sys.stderr)
-    return 2
+    match arguments:
+        case ["--golden", path]:
+            golden(path)
+        case ["--stub"]:
+            stub = Stub()
+            try:
+                stub.serve()
+            except Refused as why:
+                stub.say({"Bye": {"code": "link.protocol", "message": str(why), "hint": None}})
+                raise
+        case _:
+            sys.exit(__doc__)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        main(sys.argv[1:])
+    except Refused as why:
+        sys.exit(f"refused: {why}")
