@@ -24,6 +24,8 @@ use waft_proto::run::Problem;
 /// it doubles each time and is jittered.
 const KNOCKS_MAX: u32 = 6;
 const KNOCK_PAUSE: Duration = Duration::from_millis(150);
+/// While somebody is asked something, a login looks at its deadline this often.
+const DEADLINE_STEP: Duration = Duration::from_millis(50);
 /// Portions of a channel that wait to be read. With 32 KiB each this bounds the memory of a link.
 const CHANNEL_PORTIONS: usize = 8;
 /// Public keys tried on one server; sshd gives up after 6 failures (MaxAuthTries).
@@ -53,6 +55,10 @@ pub trait Login: Send + Sync {
     ) -> Pending<'a, Result<Vec<u8>, Problem>>;
     /// A password, or the answer to a question of the server; `None`: there is none to give.
     fn answer<'a>(&'a self, question: &'a str) -> Pending<'a, Option<String>>;
+    /// For how long people were asked something until now: no login's deadline runs meanwhile.
+    fn time_asked(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Whether that key (or certificate, wire form) is this host's.
     fn check_host_key<'a>(&'a self, key: &'a [u8]) -> Pending<'a, Result<(), Problem>>;
     /// Names of the key types known for this host, so that it shows a key we can judge.
@@ -120,7 +126,7 @@ impl client::Handler for Watch {
 
 /// Connects and logs in over TCP.
 pub async fn connect(address: &Address, login: Arc<dyn Login>) -> Result<Session, Problem> {
-    within(address, async {
+    within(address, login.as_ref(), async {
         let mut knock = 0;
         loop {
             let socket = TcpStream::connect((address.host.as_str(), address.port))
@@ -161,7 +167,7 @@ pub async fn connect_over<S>(address: &Address, login: Arc<dyn Login>, stream: S
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    within(address, async {
+    within(address, login.as_ref(), async {
         match handshake(address, login.clone(), stream).await {
             Ok(mut session) => {
                 log_in(&mut session, address, login.as_ref()).await?;
@@ -177,14 +183,28 @@ where
     .await
 }
 
-async fn within<T>(address: &Address, work: impl Future<Output = Result<T, Problem>>) -> Result<T, Problem> {
-    tokio::time::timeout(address.timeout, work).await.unwrap_or_else(|_| {
-        Err(Problem::new(
-            "ssh.timeout",
-            format!("{} did not complete the login within {} s", address.shown(), address.timeout.as_secs()),
-        )
-        .hint("is it up, and is a firewall in between? `connect_timeout` gives it longer"))
-    })
+/// Does a login within its time, in which the time that people took for answers does not count.
+async fn within<T>(
+    address: &Address,
+    login: &dyn Login,
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    let (began, asked_before) = (tokio::time::Instant::now(), login.time_asked());
+    let mut work = std::pin::pin!(work);
+    loop {
+        let asked = login.time_asked().saturating_sub(asked_before);
+        let spent = began.elapsed().saturating_sub(asked);
+        if spent >= address.timeout {
+            let seconds = address.timeout.as_secs();
+            let message = format!("{} did not complete the login within {seconds} s", address.shown());
+            return Err(Problem::new("ssh.timeout", message)
+                .hint("is it up, and is a firewall in between? `connect_timeout` gives it longer"));
+        }
+        let left = (address.timeout - spent).max(DEADLINE_STEP);
+        if let Ok(done) = tokio::time::timeout(left, work.as_mut()).await {
+            return done;
+        }
+    }
 }
 
 enum Handshake {

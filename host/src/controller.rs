@@ -77,7 +77,6 @@ pub struct Controller {
     memory: Memory,
     rings: Arc<Rings>,
     gate: Arc<Gate>,
-    terminal: Arc<tokio::sync::Mutex<()>>,
     orders: Orders,
     /// For each relay: what it is still to dial, and how many of its dials are under way.
     queued: BTreeMap<NodeId, (VecDeque<DialPart>, usize)>,
@@ -123,7 +122,6 @@ impl Controller {
             memory: setup.memory,
             rings: Arc::default(),
             gate: Arc::default(),
-            terminal: Arc::default(),
             orders: Orders::default(),
             queued: BTreeMap::new(),
             signing: HashMap::new(),
@@ -322,7 +320,6 @@ impl Controller {
             resolver: self.resolver.clone(),
             rings: self.rings.clone(),
             gate: self.gate.clone(),
-            terminal: self.terminal.clone(),
             shelf: self.shelf.clone(),
         };
         let (id, done) = (node.id, self.to_done.clone());
@@ -580,7 +577,6 @@ struct DialJob {
     resolver: Arc<dyn Resolver>,
     rings: Arc<Rings>,
     gate: Arc<Gate>,
-    terminal: Arc<tokio::sync::Mutex<()>>,
     shelf: Arc<Shelf>,
 }
 
@@ -642,7 +638,6 @@ impl DialJob {
             known: known_hosts::lookup(&settings.known_hosts, known_name, known_port),
             settings: settings.clone(),
             ring: ring.clone(),
-            terminal: self.terminal.clone(),
         });
         let session = match before {
             None => self.gate.pass(&address, ssh::connect(&address, login)).await,

@@ -17,6 +17,7 @@ pub mod event;
 pub mod files;
 pub mod inventory;
 pub mod memory;
+pub mod operator;
 pub mod params;
 pub mod report;
 pub mod run;

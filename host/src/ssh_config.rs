@@ -56,7 +56,7 @@ impl Operator {
 pub enum StrictHostKey {
     /// Unknown keys are refused.
     Yes,
-    /// Unknown keys are asked about; waft has nobody to ask, and refuses.
+    /// Unknown keys are asked about; where nobody is at a terminal, refused.
     #[default]
     Ask,
     AcceptNew,

@@ -34,6 +34,7 @@ pub mod process;
 pub mod proxy;
 pub mod snapshot;
 pub mod sshd;
+pub mod terminal;
 pub mod user;
 pub mod waft;
 pub mod watch;

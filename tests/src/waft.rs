@@ -17,6 +17,7 @@ use tempfile::TempDir;
 use crate::agent::Agent;
 use crate::lab::Lab;
 use crate::process::{Finished, Running};
+use crate::terminal::Terminal;
 use crate::{Context, Error, Result};
 
 /// For one run of waft, unless a test says otherwise.
@@ -147,6 +148,18 @@ impl Waft {
         let running = Running::start(command, self.stdin.clone())
             .context(|| format!("cannot start {}", self.binary.display()))?;
         Ok(RunningWaft { running, limit: self.limit, line: self.line() })
+    }
+
+    /// Starts it on a terminal.
+    pub fn on_terminal(&self) -> Result<Terminal> {
+        let mut command = Command::new("script");
+        command.env_clear().envs(self.environment.iter().cloned()).env("TERM", "xterm");
+        command.current_dir(self.home.path());
+        let word = |word: &OsStr| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''"));
+        let words =
+            std::iter::once(self.binary.as_os_str()).chain(self.arguments.iter().map(OsString::as_os_str));
+        let line: Vec<String> = words.map(word).collect();
+        Terminal::start(command, &line.join(" "), self.limit)
     }
 
     fn line(&self) -> String {

@@ -40,11 +40,6 @@ pub trait Reporter {
     /// Writes what was held back and leaves the terminal as it was found. To be called once at the end, however
     /// the run ended; dropping a reporter only takes its live lines away.
     fn finish(&mut self) -> io::Result<()>;
-
-    /// Runs `during` with nothing else moving on the terminal: for questions to the operator.
-    fn suspend(&mut self, during: &mut dyn FnMut()) {
-        during();
-    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

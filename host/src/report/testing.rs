@@ -103,10 +103,6 @@ impl Show {
         self.finish();
     }
 
-    pub(crate) fn suspend(&mut self, during: &mut dyn FnMut()) {
-        self.reporter.suspend(during);
-    }
-
     pub(crate) fn finish(&mut self) {
         self.reporter.finish().expect("a sink takes everything");
     }

@@ -1,5 +1,6 @@
 //! Private keys: files and agents. They sign here and never leave.
 
+use crate::operator::{self, Echo};
 use russh::keys::agent::AgentIdentity;
 use russh::keys::agent::client::AgentClient;
 use russh::keys::signature::Signer;
@@ -14,10 +15,22 @@ use waft_proto::run::Problem;
 /// An agent may ask its owner to confirm; longer than this nobody is there.
 const AGENT_DEADLINE: Duration = Duration::from_secs(60);
 
+/// Wrong passphrases that are taken for one key, as ssh does.
+const PASSPHRASES_MAX: usize = 3;
+
 /// Where a private key is.
+#[derive(Clone)]
 enum Source {
     File(Box<PrivateKey>),
+    /// Encrypted; its owner is asked when it is needed.
+    Locked(Arc<Locked>),
     Agent(PathBuf),
+}
+
+struct Locked {
+    path: PathBuf,
+    text: String,
+    opened: OnceCell<PrivateKey>,
 }
 
 struct Identity {
@@ -102,10 +115,11 @@ impl Ring {
         let public =
             std::fs::read_to_string(&public).ok().and_then(|text| PublicKey::from_openssh(text.trim()).ok());
         let by_agent = |wire: &Vec<u8>| held.contains(wire).then_some(agent).flatten();
-        if let Some(wire) = public.map(|key| key.public_key_bytes())
-            && let Some(socket) = by_agent(&wire)
+        let beside = public.map(|key| key.public_key_bytes());
+        if let Some(wire) = &beside
+            && let Some(socket) = by_agent(wire)
         {
-            return self.add(wire, Source::Agent(socket.to_owned()));
+            return self.add(wire.clone(), Source::Agent(socket.to_owned()));
         }
         let text = match std::fs::read_to_string(file) {
             Ok(text) => text,
@@ -117,20 +131,36 @@ impl Ring {
             Ok(key) => {
                 let wire = key.public_key().public_key_bytes();
                 self.add(wire, Source::File(Box::new(key)));
-                let mut certificate = file.as_os_str().to_owned();
-                certificate.push("-cert.pub");
-                if let Ok(text) = std::fs::read_to_string(&certificate)
-                    && let Ok(certificate) = Certificate::from_openssh(text.trim())
-                {
-                    self.certify(&certificate);
+                self.certify_beside(file);
+            }
+            Err(russh::keys::Error::KeyIsEncrypted) => {
+                // OpenSSH's own format tells the public half without a passphrase, older ones do not.
+                let told =
+                    PrivateKey::from_openssh(&text).ok().map(|key| key.public_key().public_key_bytes());
+                match told.or(beside) {
+                    Some(wire) => {
+                        let opened = OnceCell::new();
+                        let locked = Locked { path: file.to_owned(), text, opened };
+                        self.add(wire, Source::Locked(Arc::new(locked)));
+                        self.certify_beside(file);
+                    }
+                    None => self.troubles.push(format!(
+                        "{} is encrypted and has no {0}.pub beside it: add it to an agent with `ssh-add {0}`",
+                        file.display()
+                    )),
                 }
             }
-            Err(russh::keys::Error::KeyIsEncrypted) => self.troubles.push(format!(
-                "{} is encrypted: add it to an agent with `ssh-add {}`",
-                file.display(),
-                file.display()
-            )),
             Err(error) => self.troubles.push(format!("{} is not a usable key: {error}", file.display())),
+        }
+    }
+
+    fn certify_beside(&mut self, file: &Path) {
+        let mut certificate = file.as_os_str().to_owned();
+        certificate.push("-cert.pub");
+        if let Ok(text) = std::fs::read_to_string(&certificate)
+            && let Ok(certificate) = Certificate::from_openssh(text.trim())
+        {
+            self.certify(&certificate);
         }
     }
 
@@ -141,11 +171,7 @@ impl Ring {
         let Some(at) = self.identities.iter().position(|identity| identity.wire == plain) else {
             return self.troubles.push("a certificate has no private key beside it".to_owned());
         };
-        let source = match self.identities.get(at).map(|identity| &identity.source) {
-            Some(Source::File(key)) => Source::File(key.clone()),
-            Some(Source::Agent(socket)) => Source::Agent(socket.clone()),
-            None => return,
-        };
+        let Some(source) = self.identities.get(at).map(|identity| identity.source.clone()) else { return };
         self.identities.insert(at, Identity { wire, source });
     }
 
@@ -162,11 +188,13 @@ impl Ring {
             .iter()
             .find(|identity| identity.wire == wire)
             .ok_or_else(|| failed("it is none of ours".to_owned()))?;
+        let by = |key: &PrivateKey| {
+            let signature = key.try_sign(data).map_err(|error| failed(error.to_string()))?;
+            signature.encode_vec().map_err(|error| failed(error.to_string()))
+        };
         match &identity.source {
-            Source::File(key) => {
-                let signature = key.try_sign(data).map_err(|error| failed(error.to_string()))?;
-                signature.encode_vec().map_err(|error| failed(error.to_string()))
-            }
+            Source::File(key) => by(key),
+            Source::Locked(locked) => by(locked.open().await?),
             Source::Agent(socket) => {
                 let work = ask_agent(socket, wire, data);
                 let signature = tokio::time::timeout(AGENT_DEADLINE, work).await;
@@ -177,6 +205,32 @@ impl Ring {
                     .map_err(failed)
             }
         }
+    }
+}
+
+impl Locked {
+    /// The key, for which its owner is asked once.
+    async fn open(&self) -> Result<&PrivateKey, Problem> {
+        self.opened.get_or_try_init(|| self.ask()).await
+    }
+
+    async fn ask(&self) -> Result<PrivateKey, Problem> {
+        let path = self.path.display();
+        let locked = |why: &str| {
+            Problem::new("ssh.key_locked", format!("the key {path} is encrypted, and {why}"))
+                .hint(format!("add it to an agent: `ssh-add {path}`"))
+        };
+        let mut question = format!("Enter passphrase for key '{path}': ");
+        for _ in 0..PASSPHRASES_MAX {
+            let answer = operator::ask(&question, Echo::Hidden).await;
+            let passphrase =
+                answer.ok_or_else(|| locked("there is no terminal to ask for its passphrase"))?;
+            if let Ok(key) = russh::keys::decode_secret_key(&self.text, Some(&passphrase)) {
+                return Ok(key);
+            }
+            question = format!("That was not it. Enter passphrase for key '{path}': ");
+        }
+        Err(locked("none of the passphrases opened it"))
     }
 }
 

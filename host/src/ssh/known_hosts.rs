@@ -34,8 +34,10 @@ impl Known {
 /// What is to be done with a key that is in no file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Strict {
-    #[default]
     Yes,
+    /// The operator is asked; refused where there is none.
+    #[default]
+    Ask,
     AcceptNew,
     /// `StrictHostKeyChecking no`: also a changed key is accepted, as ssh does it.
     No,
@@ -144,18 +146,24 @@ pub fn judge(
         .hint("somebody may be in between; if the host was reinstalled, remove its old line with `ssh-keygen -R`"));
     }
     match strict {
-        Strict::Yes => Err(Problem::new(
-            "ssh.host_key",
-            format!("the host key of {name} is not known: {}", fingerprint(shown)),
-        )
-        .hint("check it and add it to known_hosts (`ssh-keyscan` shows it), or set StrictHostKeyChecking to accept-new")),
+        Strict::Yes => Err(unknown(shown, name)),
+        Strict::Ask => Ok(Verdict::Ask),
         Strict::AcceptNew | Strict::No => Ok(Verdict::New),
     }
+}
+
+/// The refusal of a key that nobody vouched for.
+pub fn unknown(shown: &[u8], name: &str) -> Problem {
+    let message = format!("the host key of {name} is not known: {}", fingerprint(shown));
+    Problem::new("ssh.host_key", message)
+        .hint("check it and add it to known_hosts (`ssh-keyscan` shows it), or set StrictHostKeyChecking to accept-new")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Verdict {
     Known,
+    /// The operator is to say.
+    Ask,
     /// To be written down with [`learn`].
     New,
 }

@@ -3,8 +3,9 @@
 use super::keys::Ring;
 use super::known_hosts::{self, Known, Verdict};
 use super::settings::Settings;
-use std::io::IsTerminal;
+use crate::operator::{self, Echo};
 use std::sync::Arc;
+use std::time::Duration;
 use waft_hop::ssh::{Binding, Login};
 use waft_hop::stream::Pending;
 use waft_proto::run::Problem;
@@ -13,8 +14,6 @@ pub struct Direct {
     pub settings: Settings,
     pub ring: Arc<Ring>,
     pub known: Known,
-    /// One question at a time on the terminal, whatever the number of hosts.
-    pub terminal: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Login for Direct {
@@ -33,17 +32,11 @@ impl Login for Direct {
     }
 
     fn answer<'a>(&'a self, question: &'a str) -> Pending<'a, Option<String>> {
-        Box::pin(async move {
-            if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-                return None;
-            }
-            let _one = self.terminal.lock().await;
-            let question: String = question.chars().filter(|c| !c.is_control()).collect();
-            tokio::task::spawn_blocking(move || rpassword::prompt_password(question).ok())
-                .await
-                .ok()
-                .flatten()
-        })
+        Box::pin(operator::ask(question, Echo::Hidden))
+    }
+
+    fn time_asked(&self) -> Duration {
+        operator::time_asked()
     }
 
     fn check_host_key<'a>(&'a self, key: &'a [u8]) -> Pending<'a, Result<(), Problem>> {
@@ -51,7 +44,11 @@ impl Login for Direct {
             let Settings { name, host, strict, .. } = &self.settings;
             let (known_name, port) = self.settings.known_name();
             let host = self.settings.known_as.as_ref().unwrap_or(host);
-            if known_hosts::judge(&self.known, key, name, host, *strict)? == Verdict::New
+            let verdict = known_hosts::judge(&self.known, key, name, host, *strict)?;
+            if verdict == Verdict::Ask && !trusts(name, key).await {
+                return Err(known_hosts::unknown(key, name));
+            }
+            if verdict != Verdict::Known
                 && let Some(file) = self.settings.known_hosts.first()
                 && let Err(error) = known_hosts::learn(file, known_name, port, key)
             {
@@ -68,4 +65,13 @@ impl Login for Direct {
     fn knows_authority(&self) -> bool {
         !self.known.authorities.is_empty()
     }
+}
+
+/// The operator's word on a key that is in no file: only a whole `yes` is one, as for ssh.
+async fn trusts(name: &str, key: &[u8]) -> bool {
+    let question = format!(
+        "The host key of {name} is not known: {}\nIs it right? Then it is remembered (yes/no): ",
+        waft_hop::ssh::fingerprint(key)
+    );
+    operator::ask(&question, Echo::Shown).await.is_some_and(|answer| answer.trim() == "yes")
 }

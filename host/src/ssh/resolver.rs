@@ -84,7 +84,8 @@ impl SshResolver {
             known_hosts,
             strict: match found.strict {
                 // Nobody is asked: a question for each of fifty hosts is a question for none.
-                StrictHostKey::Yes | StrictHostKey::Ask => Strict::Yes,
+                StrictHostKey::Yes => Strict::Yes,
+                StrictHostKey::Ask => Strict::Ask,
                 StrictHostKey::AcceptNew => Strict::AcceptNew,
                 StrictHostKey::No => Strict::No,
             },

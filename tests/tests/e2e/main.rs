@@ -5,6 +5,7 @@ mod demo;
 mod direct;
 mod faults;
 mod home;
+mod operator;
 mod via;
 
 use std::time::Duration;

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use waft_proto::run::{Status, TargetState};
 
+use crate::operator::{self, Stage};
 use crate::report::{Terminal, Writer, escape, units};
 
 /// Between two pictures. Ten a second look alive and cost little on a slow line.
@@ -52,6 +53,8 @@ struct Picture {
     board: Board,
     /// Lines that are on the screen now; the cursor stands at the end of the last one.
     drawn: usize,
+    /// A question to the operator stands there.
+    away: bool,
     stopped: bool,
 }
 
@@ -59,8 +62,10 @@ impl Live {
     /// `None` when there is no thread to be had: then the run goes on without.
     pub(super) fn start(terminal: Terminal, err: SharedWriter, total: usize) -> Option<Live> {
         let board = Board::new(terminal.utf8, total, Instant::now());
-        let picture = Mutex::new(Picture { board, drawn: 0, stopped: false });
+        let picture = Mutex::new(Picture { board, drawn: 0, away: false, stopped: false });
         let shared = Arc::new(Shared { terminal, err, picture, stop: Condvar::new() });
+        let stage: Arc<dyn Stage> = shared.clone();
+        operator::draws(Arc::downgrade(&stage));
         let ticker = Arc::clone(&shared);
         let thread = thread::Builder::new().name("live lines".into()).spawn(move || ticker.tick()).ok()?;
         Some(Live { shared, thread: Some(thread) })
@@ -97,6 +102,18 @@ impl Drop for Live {
     }
 }
 
+impl Stage for Shared {
+    fn leave(&self) {
+        let mut picture = lock(&self.picture);
+        self.show(picture.erase());
+        picture.away = true;
+    }
+
+    fn come_back(&self) {
+        lock(&self.picture).away = false;
+    }
+}
+
 impl Shared {
     fn tick(&self) {
         let mut picture = lock(&self.picture);
@@ -107,6 +124,9 @@ impl Shared {
     }
 
     fn redraw(&self, picture: &mut Picture) {
+        if picture.away {
+            return;
+        }
         let (columns, rows) = self.terminal.size_now();
         let lines = picture.board.lines(Instant::now(), usize::from(columns), usize::from(rows));
         let mut text = picture.erase();

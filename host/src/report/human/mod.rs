@@ -274,13 +274,6 @@ impl Reporter for Human {
     fn finish(&mut self) -> io::Result<()> {
         self.close(None)
     }
-
-    fn suspend(&mut self, during: &mut dyn FnMut()) {
-        match &self.screen.live {
-            Some(live) => live.suspend(during),
-            None => during(),
-        }
-    }
 }
 
 /// What `-v` says of a result: `web1: ok in 1.2 s, exit code 0, 1.2 kB up, 3.0 kB down, policy none, walls seccomp`.

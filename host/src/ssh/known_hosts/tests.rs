@@ -191,6 +191,7 @@ fn a_new_key_is_accepted_only_where_that_was_asked_for() {
     for strict in [Strict::AcceptNew, Strict::No] {
         assert_eq!(judge(&none, &wire(1), "web-1", HOST, strict), Ok(Verdict::New), "{strict:?}");
     }
+    assert_eq!(judge(&none, &wire(1), "web-1", HOST, Strict::Ask), Ok(Verdict::Ask));
     let problem = judge(&none, &wire(1), "web-1", HOST, Strict::Yes).expect_err("a refusal");
     assert_eq!(problem.code, "ssh.host_key");
     assert!(problem.message.contains("the host key of web-1 is not known"), "{}", problem.message);
@@ -201,7 +202,7 @@ fn a_new_key_is_accepted_only_where_that_was_asked_for() {
 
 #[test]
 fn a_changed_key_is_refused_but_where_nothing_is_checked() {
-    for strict in [Strict::Yes, Strict::AcceptNew] {
+    for strict in [Strict::Yes, Strict::Ask, Strict::AcceptNew] {
         let problem = judge(&keys(&[1]), &wire(2), "web-1", HOST, strict).expect_err("a refusal");
         assert_eq!(problem.code, "ssh.host_key");
         assert!(problem.message.contains("another host key than the one known"), "{}", problem.message);

@@ -7,7 +7,7 @@ use waft_proto::run::Problem;
 use super::*;
 use crate::event::{Body, Stream};
 use crate::report::Format;
-use crate::report::testing::Show;
+use crate::report::testing::{Show, Sink};
 
 fn board(running: usize, total: usize, now: Instant) -> Board {
     let mut board = Board::new(true, total, now);
@@ -114,11 +114,10 @@ fn no_line_is_filled_up_to_the_edge() {
 fn the_size_of_the_window_is_asked_again() {
     let narrow: crate::report::terminal::AskSize = || Some((12, 24));
     let terminal = Terminal { stderr_tty: true, width: 200, resized: Some(narrow), ..Terminal::none() };
-    let mut show = Show::new(Format::Human, terminal, 0);
-    show.start(&["web1", "web2"]);
-    show.state("web1", TargetState::Connecting);
-    show.suspend(&mut || ());
-    let text = screen(&show.err.bytes(), 24, 80).screen().contents();
+    let (live, err) = live(terminal);
+    live.state(0, "web1", TargetState::Connecting);
+    live.suspend(|| ());
+    let text = screen(&err.bytes(), 24, 80).screen().contents();
     assert!(text.contains("web1  co…\n") && text.lines().all(|line| line.width() < 12), "{text:?}");
 }
 
@@ -137,13 +136,22 @@ fn a_reporter_that_is_dropped_clears_its_lines() {
 
 #[test]
 fn a_question_has_the_terminal_for_itself() {
-    let terminal = Terminal { stderr_tty: true, ..Terminal::none() };
-    let mut show = Show::new(Format::Human, terminal, 0);
-    show.start(&["a", "b"]);
-    show.state("a", TargetState::Connecting);
-    let err = show.err.clone();
-    let mut before = None;
-    show.suspend(&mut || before = Some(screen(&err.bytes(), 24, 80).screen().contents()));
-    assert_eq!(before.as_deref(), Some(""));
-    assert!(screen(&err.bytes(), 24, 80).screen().contents().contains("a  connecting"));
+    let (live, err) = live(Terminal { stderr_tty: true, ..Terminal::none() });
+    let shown = || screen(&err.bytes(), 24, 80).screen().contents();
+    live.state(0, "a", TargetState::Connecting);
+    live.suspend(|| assert_eq!(shown(), ""));
+    assert!(shown().contains("a  connecting"));
+    live.shared.leave();
+    // Whatever happens meanwhile, no line comes back before the answer.
+    live.suspend(|| ());
+    assert_eq!(shown(), "");
+    live.shared.come_back();
+    live.suspend(|| ());
+    assert!(shown().contains("a  connecting"));
+}
+
+fn live(terminal: Terminal) -> (Live, Sink) {
+    let err = Sink::default();
+    let writer: Writer = Box::new(err.clone());
+    (Live::start(terminal, Arc::new(Mutex::new(writer)), 2).expect("a thread"), err)
 }
