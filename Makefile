@@ -5,7 +5,7 @@ RTT ?= 60ms
 PREFIX ?= $(HOME)/.local
 NEXTEST = cargo nextest run --workspace --locked --profile ci
 
-.PHONY: help build demo test bench bench-check lint install setup clean
+.PHONY: help build aarch64 demo test bench bench-check lint install setup clean
 
 help:
 	@echo 'make demo         build, then show $(HOSTS) hosts behind a bastion $(RTT) away  (HOSTS=, RTT=)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make bench        measure, beside ssh in the same run'
 	@echo 'make bench-check  measure, and fail when a figure is worse than its bound'
 	@echo 'make lint         formatting, clippy, rustdoc, dependencies'
+	@echo 'make aarch64      waft that also carries stubs for aarch64 targets; needs a cross gcc'
 	@echo 'make install      waft into $(PREFIX)/bin  (PREFIX=)'
 	@echo 'make setup        install what this machine lacks for demo and test'
 	@echo 'make clean        remove all that was built'
@@ -21,12 +22,18 @@ build:
 	@scripts/setup.sh demo
 	cargo build --locked --release
 
+# Afterwards waft carries stubs for aarch64 targets, too.
+aarch64:
+	scripts/aarch64.sh
+	$(MAKE) --no-print-directory build
+
 demo: build
 	target/release/waft demo --hosts $(HOSTS) --rtt $(RTT)
 
 # The end-to-end tests drive the program. It is built in the tests' own profile: wasmtime and Cranelift are compiled once.
 test:
 	@scripts/setup.sh test
+	scripts/aarch64.sh || [ "$$WAFT_AARCH64" != required ]
 	cargo build --locked --workspace
 	@WAFT_BIN="$(CURDIR)/target/debug/waft" $(NEXTEST)
 

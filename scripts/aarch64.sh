@@ -1,10 +1,11 @@
 #!/bin/sh
 # Builds the stubs for aarch64 on an x86-64 machine: target/stubs/leaf-aarch64 and hop-aarch64.
 #
-#   scripts/aarch64.sh           both stubs
+#   scripts/aarch64.sh           both stubs; costs nothing when nothing changed
 #   scripts/aarch64.sh prepare   only make the target available, and print the rustc to use
 #
-# The next `cargo build` builds them in; or `WAFT_STUB_DIR=target/stubs waft ..` uses them as they are.
+# The next `cargo build` builds them in; or `WAFT_STUB_DIR=$PWD/target/stubs waft ..` uses them as they are. `make test`
+# runs this; `cargo build` alone leaves out what is older than its source, and says so.
 # std comes from rustup where that can download it, else from Debian's arm64 package, which has to be the same version
 # as the compiler of scripts/wasm-toolchain.sh. The linker is Debian's cross gcc. No root is needed, but for that gcc.
 set -eu
@@ -18,12 +19,13 @@ dir=${WAFT_RUST_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/waft/rust}
 say() { printf 'aarch64: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 1; }
 
+# A std of another version than the compiler's is found as well, but cannot be used.
 usable() {
-    libs=$("$1" --print target-libdir --target "$triple" 2>/dev/null) || return 1
-    for std in "$libs"/libstd-*.rlib; do
-        [ -f "$std" ] && return 0
-    done
-    return 1
+    probe=$(mktemp -d)
+    code=0
+    echo | "$1" --target "$triple" --crate-type lib --crate-name probe --emit metadata --out-dir "$probe" - 2>/dev/null || code=1
+    rm -rf "$probe"
+    return $code
 }
 
 find_rustc() {
@@ -71,10 +73,15 @@ if [ "${1:-}" = prepare ]; then
     exit 0
 fi
 
+if [ "$(uname -m)" = aarch64 ]; then
+    say 'this is an aarch64 machine: `cargo build` builds these stubs by itself'
+    exit 0
+fi
 for kind in leaf hop; do
+    stub=$here/target/stubs/$kind-aarch64
+    before=$(ls -l --time-style=full-iso "$stub" 2>/dev/null || true)
     say "building the $kind stub"
-    scripts/build-stub.sh "$kind" aarch64 "$here/target/stubs/$kind-aarch64"
+    scripts/build-stub.sh "$kind" aarch64 "$stub"
+    # What the build script of `waft` watches, because it cannot watch files that are not there yet.
+    [ "$before" = "$(ls -l --time-style=full-iso "$stub")" ] || touch target/stubs/others
 done
-# The build script watches only the stubs it knew at its last run.
-touch host/build.rs
-ls -l target/stubs/*-aarch64

@@ -1,16 +1,20 @@
 #!/usr/bin/env bash
-# Builds one stub: scripts/build-stub.sh leaf|hop x86_64|aarch64 OUT. `waft stub build` is this script.
+# Builds one stub: scripts/build-stub.sh leaf|hop x86_64|aarch64 OUT
+#
+# host/build.rs, `waft stub build` and scripts/aarch64.sh all come here, so that a stub is made in one way. Cargo decides
+# what has to be compiled. When OUT is that program already, at most its date changes: it is that of the last build which
+# began after the last change of the sources. WAFT_STUB_PROFILE is the cargo profile, `stub` when not set.
 set -euo pipefail
 
 cd "$(dirname "$0")/.."
 fail() { printf 'build-stub: %s\n' "$*" >&2; exit 1; }
 
 [ $# = 3 ] || fail 'usage: scripts/build-stub.sh leaf|hop x86_64|aarch64 OUT'
-kind=$1 arch=$2 out=$3
-features=
+kind=$1 arch=$2 out=$3 profile=${WAFT_STUB_PROFILE:-stub}
+features=()
 case $kind in
 leaf) ;;
-hop) features=hop ;;
+hop) features=(--features hop) ;;
 *) fail "a stub is leaf or hop, not $kind" ;;
 esac
 case $arch in
@@ -18,20 +22,52 @@ x86_64 | aarch64) ;;
 *) fail "there are stubs for x86_64 and aarch64, not for $arch" ;;
 esac
 
+# As in host/build/stubs.rs.
+sources=(Cargo.toml Cargo.lock {proto,hop,stub,stub/engine}/{Cargo.toml,src})
 triple=$arch-unknown-linux-gnu
 if [ "$arch" != "$(uname -m)" ]; then
-    [ "$arch" = aarch64 ] || fail "building $arch stubs on $(uname -m) is not supported"
-    command -v aarch64-linux-gnu-gcc >/dev/null ||
-        fail 'the cross linker is missing: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
+    [ "$arch" = aarch64 ] || fail "$arch stubs are built on $arch, not on $(uname -m)"
+    cc=aarch64-linux-gnu-gcc
+    printf '#include <stdio.h>\n' | "$cc" -E - >/dev/null 2>&1 ||
+        fail 'the cross compiler is missing: apt-get install gcc-aarch64-linux-gnu libc6-dev-arm64-cross'
     RUSTC=$(scripts/aarch64.sh prepare)
     export RUSTC
-    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
-    export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$cc
+    export CC_aarch64_unknown_linux_gnu=$cc
+fi
+
+# Static, so that it runs on any Linux; and without this machine's paths in its panic messages. A static PIE relocates
+# itself at its start: glibc can read the packed form since 2.36, and binutils for aarch64 does not write it yet.
+packed=
+if [ "$arch" = x86_64 ]; then
+    glibc=$(getconf GNU_LIBC_VERSION 2>/dev/null || true)
+    minor=${glibc#glibc 2.}
+    if [ "$minor" != "$glibc" ] && [ "${minor%%.*}" -ge 36 ]; then
+        packed=' -Clink-arg=-Wl,-z,pack-relative-relocs'
+    fi
 fi
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-export RUSTFLAGS="-Ctarget-feature=+crt-static --cfg curve25519_dalek_backend=\"serial\" --remap-path-prefix=$PWD=/waft --remap-path-prefix=$registry=/registry"
-cargo build --locked --package waft-stub --bin waft-stub --no-default-features --features "$features" \
-    --profile stub --target "$triple" --target-dir target/stub
-mkdir -p "$(dirname "$out")"
-cp "target/stub/$triple/stub/waft-stub" "$out.partial"
-mv "$out.partial" "$out"
+# One signature is checked per run: the serial backend of the curve is fast enough, and the smallest.
+export RUSTFLAGS="-Ctarget-feature=+crt-static$packed --cfg curve25519_dalek_backend=\"serial\" --remap-path-prefix=$PWD=/waft --remap-path-prefix=$registry=/registry"
+
+# Both kinds come out of cargo under one name, and several builds may run side by side.
+build=target/stub
+mkdir -p "$build" "$(dirname "$out")"
+exec 9>"$build/waft.lock"
+if command -v flock >/dev/null; then flock 9; fi
+
+begun=$(mktemp)
+trap 'rm -f "$begun"' EXIT
+"${CARGO:-cargo}" build --locked --package waft-stub --bin waft-stub --no-default-features "${features[@]}" \
+    --profile "$profile" --target "$triple" --target-dir "$build" 9>&-
+folder=$profile
+[ "$profile" = dev ] && folder=debug # cargo's name for what that profile makes
+built=$build/$triple/$folder/waft-stub
+# Dated to before the build: what changes while it runs makes it old.
+if ! cmp -s "$built" "$out"; then
+    cp "$built" "$out.partial"
+    touch -r "$begun" "$out.partial"
+    mv "$out.partial" "$out"
+elif [ -n "$(find "${sources[@]}" -newer "$out" -print -quit)" ]; then
+    touch -r "$begun" "$out"
+fi

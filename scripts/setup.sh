@@ -2,7 +2,8 @@
 # Installs what a Debian or Ubuntu machine lacks to build, show and test waft; elsewhere it prints what is missing.
 #
 #   scripts/setup.sh demo    a C compiler and the wasm32-wasip1 target
-#   scripts/setup.sh test    also sshd, the shells and tools the end-to-end tests drive, and cargo-nextest
+#   scripts/setup.sh test    also sshd, the shells and tools the end-to-end tests drive, cargo-nextest, and what builds and
+#                            runs stubs for aarch64
 #   scripts/setup.sh ci      also cargo-deny, cargo-fuzz and a nightly Rust
 #   scripts/setup.sh check   install nothing; exit 1 with a sentence when `demo` would have something to do
 #
@@ -35,6 +36,15 @@ install_packages() {
     as_root apt-get -qq update
     # shellcheck disable=SC2086 # a list of names without blanks
     DEBIAN_FRONTEND=noninteractive as_root apt-get -qq -y --no-install-recommends install $packages >/dev/null
+}
+
+# What builds stubs for aarch64 on another machine.
+aarch64() {
+    [ "$(uname -m)" != aarch64 ] || return 0
+    packages=
+    need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+    [ -e /usr/aarch64-linux-gnu/include/stdio.h ] || packages="$packages libc6-dev-arm64-cross"
+    (install_packages) && scripts/aarch64.sh prepare >/dev/null
 }
 
 cargo_tool() {
@@ -70,6 +80,8 @@ install_packages
 scripts/wasm-toolchain.sh >/dev/null
 
 if [ "$what" != demo ]; then
+    # Some machines cannot have it: then its tests say that they are skipped.
+    aarch64 || [ "${WAFT_AARCH64:-}" != required ]
     cargo_tool cargo-nextest
 fi
 if [ "$what" = ci ]; then

@@ -34,10 +34,23 @@ pub(crate) fn write(out: &Path, stubs: &[Stub], tasks: &[Task]) -> Result<(), Fa
 }
 
 fn stub_entry(out: &Path, stub: &Stub) -> Result<String, Failure> {
-    let raw = fs::read(&stub.file).map_err(|e| failed("read", &stub.file, &e))?;
-    let gz = gzip(&raw).map_err(|e| failed("compress", &stub.file, &e))?;
+    let mut raw = fs::read(&stub.file).map_err(|e| failed("read", &stub.file, &e))?;
+    crate::unwind::blank(&mut raw);
     let file = out.join(format!("{}-{}.gz", stub.kind, stub.arch));
-    fs::write(&file, &gz).map_err(|e| failed("write", &file, &e))?;
+    // Of what `file` is the gzip, and made how, so that a stub that did not change is not compressed again.
+    let of = file.with_extension("of");
+    let made = format!("{} {ITERATIONS} {BLOCKS_MAX}", blake3::hash(&raw));
+    let gz = match fs::read(&file) {
+        Ok(gz) if fs::read(&of).is_ok_and(|of| of == made.as_bytes()) => gz,
+        _ => {
+            let gz = gzip(&raw).map_err(|e| failed("compress", &stub.file, &e))?;
+            // An interrupted build leaves no pair that does not belong together.
+            let _ = fs::remove_file(&of);
+            fs::write(&file, &gz).map_err(|e| failed("write", &file, &e))?;
+            fs::write(&of, &made).map_err(|e| failed("write", &of, &e))?;
+            gz
+        }
+    };
     Ok(format!(
         "    EmbeddedStub {{ arch: {:?}, kind: {:?}, gz: include_bytes!({file:?}), raw_len: {}, hash: {:?} }},\n",
         stub.arch,

@@ -1,4 +1,4 @@
-//! The stubs: built by a cargo call of their own, or taken from a folder.
+//! The stubs: built by a cargo call of their own (scripts/build-stub.sh), or taken from a folder.
 //!
 //! Cargo unifies features over one invocation. Built along with the controller a stub would get the controller's
 //! features of tokio, wasmtime and the rest, the compiler among them.
@@ -7,12 +7,16 @@ use crate::{Failure, failed, variable, watch};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 const KINDS: [&str; 2] = ["leaf", "hop"];
 const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 
-/// What a stub is made of. Not whole folders: those of proto/fuzz fill up with what the fuzzer finds.
-const SOURCES: [&str; 8] = [
+/// What a stub is made of, as in scripts/build-stub.sh. Not whole folders: those of proto/fuzz fill up with what the
+/// fuzzer finds.
+const SOURCES: [&str; 10] = [
+    "Cargo.toml",
+    "Cargo.lock",
     "proto/Cargo.toml",
     "proto/src",
     "hop/Cargo.toml",
@@ -49,6 +53,7 @@ pub(crate) fn gather(root: &Path) -> Result<Vec<Stub>, Failure> {
     for source in SOURCES {
         watch(&root.join(source));
     }
+    watch(&root.join("scripts/build-stub.sh"));
     build(root)
 }
 
@@ -77,66 +82,70 @@ fn build(root: &Path) -> Result<Vec<Stub>, Failure> {
     for dir in [&build, &shelf] {
         fs::create_dir_all(dir).map_err(|e| failed("make the folder", dir, &e))?;
     }
-    // Both kinds come out of cargo under one name, and a debug and a release build may run side by side.
-    let lock = build.join("waft.lock");
+    // A debug and a release build may run side by side.
+    let lock = build.join("shelf.lock");
     let held = File::create(&lock).map_err(|e| failed("make", &lock, &e))?;
     held.lock().map_err(|e| failed("lock", &lock, &e))?;
     for kind in KINDS {
-        let built = cargo(root, &build, &profile, &arch, kind)?;
+        let built = build.join(format!("{kind}-{arch}-{profile}"));
+        run_script(root, kind, &arch, &profile, &built)?;
         copy_if_new(&built, &shelf.join(format!("{kind}-{arch}")))?;
     }
+    let others = others(&shelf)?;
     drop(held);
-    let stubs = in_dir(&shelf);
     // Not the folder: what was copied into it just now would run this script a second time, for nothing.
-    for stub in stubs.iter().filter(|stub| stub.arch != arch) {
-        watch(&stub.file);
+    watch(&others);
+    let (fresh, old): (Vec<_>, Vec<_>) =
+        in_dir(&shelf).into_iter().partition(|stub| stub.arch == arch || is_new(root, stub));
+    for stub in old {
+        println!(
+            "cargo::warning=the {} stub for {} is older than its source and is left out; build it again (scripts/aarch64.sh)",
+            stub.kind, stub.arch
+        );
     }
-    Ok(stubs)
+    Ok(fresh)
 }
 
-/// One stub by cargo, which costs nothing when nothing changed. Answers the program.
-fn cargo(root: &Path, build: &Path, profile: &str, arch: &str, kind: &str) -> Result<PathBuf, Failure> {
-    let triple = format!("{arch}-unknown-linux-gnu");
-    let mut command = Command::new(variable("CARGO")?);
+/// The file that scripts/aarch64.sh touches when it wrote a stub: files that are not there yet cannot be watched.
+fn others(shelf: &Path) -> Result<PathBuf, Failure> {
+    let file = shelf.join("others");
+    if !file.exists() {
+        let made = File::create(&file).and_then(|made| made.set_modified(SystemTime::UNIX_EPOCH));
+        made.map_err(|e| failed("make", &file, &e))?;
+    }
+    Ok(file)
+}
+
+/// Whether a stub of another architecture was built after the last change of its sources.
+fn is_new(root: &Path, stub: &Stub) -> bool {
+    let modified = |path: &Path| fs::metadata(path).and_then(|data| data.modified()).ok();
+    let newest = SOURCES.iter().filter_map(|source| newest(&root.join(source))).max();
+    modified(&stub.file) >= newest
+}
+
+/// When the file, or any file of the folder, was changed last.
+fn newest(path: &Path) -> Option<SystemTime> {
+    let own = fs::metadata(path).and_then(|data| data.modified()).ok();
+    let below = fs::read_dir(path).into_iter().flatten().flatten();
+    below.filter_map(|entry| newest(&entry.path())).chain(own).max()
+}
+
+/// One stub, by the script that builds it for everybody; it costs nothing when nothing changed.
+fn run_script(root: &Path, kind: &str, arch: &str, profile: &str, out: &Path) -> Result<(), Failure> {
+    let mut command = Command::new(root.join("scripts/build-stub.sh"));
     forget_outer_cargo(&mut command);
     command
-        .current_dir(root)
-        .env("RUSTFLAGS", rustflags(root))
-        .args(["build", "--locked", "--package", "waft-stub", "--bin", "waft-stub", "--no-default-features"])
-        .args(["--profile", profile, "--target", &triple, "--target-dir"])
-        .arg(build)
+        .args([kind, arch])
+        .arg(out)
+        .env("CARGO", variable("CARGO")?)
+        .env("WAFT_STUB_PROFILE", profile)
         // What it prints on stdout would be read as instructions of this build script.
         .stdout(Stdio::null());
-    if kind == "hop" {
-        command.args(["--features", "hop"]);
-    }
-    let status = command.status().map_err(|e| format!("could not start cargo for the {kind} stub: {e}"))?;
+    let status = command.status().map_err(|e| format!("could not start scripts/build-stub.sh: {e}"))?;
     if !status.success() {
         return Err(format!("the {kind} stub could not be built ({status}); its own errors are above"));
     }
-    // Cargo's name for what the profile `dev` makes.
-    let folder = if profile == "dev" { "debug" } else { profile };
-    Ok(build.join(triple).join(folder).join("waft-stub"))
-}
-
-/// Static, so that it runs on any Linux; and without this machine's paths in its panic messages.
-fn rustflags(root: &Path) -> String {
-    let home = std::env::var("HOME").unwrap_or_default();
-    let cargo_home = std::env::var("CARGO_HOME").unwrap_or_else(|_| format!("{home}/.cargo"));
-    // One signature is checked per run: the serial backend of the curve is fast enough, and the smallest.
-    // A static PIE relocates itself at its start, and glibc's can read the packed form since 2.36.
-    let packed = if glibc_has_packed_relocations() { " -Clink-arg=-Wl,-z,pack-relative-relocs" } else { "" };
-    format!(
-        "-Ctarget-feature=+crt-static{packed} --cfg curve25519_dalek_backend=\"serial\" --remap-path-prefix={}=/waft --remap-path-prefix={cargo_home}/registry/src=/registry",
-        root.display()
-    )
-}
-
-fn glibc_has_packed_relocations() -> bool {
-    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    let mut numbers = text.trim().trim_start_matches("glibc ").split('.').map(str::parse::<u32>);
-    matches!((numbers.next(), numbers.next()), (Some(Ok(2)), Some(Ok(minor))) if minor >= 36)
+    Ok(())
 }
 
 /// Cargo tells a build script about the package it builds for, and clippy its wrapper. Left in place they would change

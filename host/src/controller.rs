@@ -16,6 +16,7 @@ use crate::ssh::signer::{Order as SignOrder, Orders};
 use crate::stubs::Shelf;
 use crate::tree::{Endpoint, Shape, ShapeNode, Transport};
 use ed25519_dalek::SigningKey;
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -420,13 +421,14 @@ impl Controller {
             let arches: Vec<Arch> = targets
                 .iter()
                 .filter_map(|target| self.memory.recall(&target.name))
-                .map(|r| r.arch)
+                .map(|remembered| remembered.arch)
                 .collect();
-            // Every stub named here crosses the link: only those that may be needed.
-            let needed = |stub: &&StubBlob| {
-                kinds.contains(&stub.kind) && (Some(stub.arch) == Arch::here() || arches.contains(&stub.arch))
-            };
-            let stubs = stubs.iter().filter(needed).cloned().collect();
+            // The likeliest of each kind is first, and is sent along; the relay asks for another when it meets such
+            // a machine.
+            let mut stubs: Vec<StubBlob> =
+                stubs.iter().filter(|stub| kinds.contains(&stub.kind)).cloned().collect();
+            let likely = |arch| arches.iter().filter(|known| **known == arch).count();
+            stubs.sort_by_key(|stub| Reverse((likely(stub.arch), Some(stub.arch) == Arch::here())));
             messages.push((
                 targets.iter().map(|target| target.node).collect::<Vec<_>>(),
                 Dial { targets, stubs, identities, connect_ms },

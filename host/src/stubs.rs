@@ -26,13 +26,20 @@ pub struct Shelf(Vec<Stub>);
 
 /// The directory for stubs of other machines.
 pub fn dir() -> Option<PathBuf> {
-    let set = std::env::var_os("WAFT_STUB_DIR").map(PathBuf::from);
-    set.or_else(|| files::data_dir().map(|dir| dir.join("stubs")))
+    named_dir().or_else(|| files::data_dir().map(|dir| dir.join("stubs")))
+}
+
+fn named_dir() -> Option<PathBuf> {
+    std::env::var_os("WAFT_STUB_DIR").filter(|dir| !dir.is_empty()).map(PathBuf::from)
 }
 
 impl Shelf {
     /// Everything at hand. A file in the stub directory goes before a built-in one of the same kind.
     pub fn load() -> Result<Shelf, Problem> {
+        if let Some(dir) = named_dir().filter(|dir| !dir.is_dir()) {
+            let text = format!("WAFT_STUB_DIR is {}, which is no directory", dir.display());
+            return Err(Problem::new("stub.dir", text).hint("unset it, or make the directory"));
+        }
         let mut stubs = Vec::new();
         for file in dir().map(|dir| files::list(&dir)).unwrap_or_default() {
             if let Some((kind, arch)) = file.file_name().and_then(|name| parse_name(name.to_str()?)) {
@@ -106,11 +113,16 @@ fn parse_name(name: &str) -> Option<(StubKind, Arch)> {
 }
 
 fn from_file(file: &Path, kind: StubKind, arch: Arch) -> Result<Stub, Problem> {
-    let failed =
-        |error: std::io::Error| Problem::new("stub.read", format!("the stub {}: {error}", file.display()));
+    let refused = |why: &str| {
+        let hint = "name it otherwise, remove it, or build it again with `waft stub build`";
+        Problem::new("stub.read", format!("the stub {} {why}", file.display())).hint(hint)
+    };
+    let failed = |error: std::io::Error| refused(&format!("cannot be read: {error}"));
     let raw = std::fs::read(file).map_err(failed)?;
-    if !raw.starts_with(b"\x7fELF") {
-        return Err(Problem::new("stub.read", format!("the stub {} is no program", file.display())));
+    match elf_machine(&raw) {
+        Some(machine) if machine == machine_of(arch) => {}
+        Some(_) => return Err(refused(&format!("is no program for {}, as its name says", arch.word()))),
+        None => return Err(refused("is no program for Linux")),
     }
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&raw).map_err(failed)?;
@@ -118,4 +130,33 @@ fn from_file(file: &Path, kind: StubKind, arch: Arch) -> Result<Stub, Problem> {
     let blob =
         StubBlob { arch, kind, hash: Hash::of(&gzip), bytes: gzip.len() as u64, bytes_raw: raw.len() as u64 };
     Ok(Stub { blob, gzip, file: Some(file.to_owned()) })
+}
+
+/// `e_machine` of a 64-bit little-endian ELF file.
+fn elf_machine(file: &[u8]) -> Option<u16> {
+    const AT: std::ops::Range<usize> = 18..20;
+    let bytes = file.strip_prefix(b"\x7fELF\x02\x01").and(file.get(AT))?;
+    Some(u16::from_le_bytes(bytes.try_into().ok()?))
+}
+
+/// EM_X86_64 and EM_AARCH64.
+fn machine_of(arch: Arch) -> u16 {
+    match arch {
+        Arch::X86_64 => 62,
+        Arch::Aarch64 => 183,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{elf_machine, machine_of};
+    use waft_proto::msg::Arch;
+
+    #[test]
+    fn this_program_is_one_for_this_machine() {
+        let own = std::fs::read("/proc/self/exe").expect("the program of this test");
+        assert_eq!(elf_machine(&own), Arch::here().map(machine_of));
+        assert_eq!(elf_machine(own.get(..19).expect("a header")), None);
+        assert_eq!(elf_machine(b"#!/bin/sh\nexit 0 # long enough\n"), None);
+    }
 }

@@ -282,7 +282,7 @@ pub enum Input {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Dial {
     pub targets: Vec<DialTarget>,
-    /// Stubs to choose from; the blobs come by themselves.
+    /// Stubs to choose from, the likeliest of each kind first: its blob comes by itself, another is asked for.
     pub stubs: Vec<StubBlob>,
     /// Public keys (SSH wire form) to try, best first. The private halves stay with the controller.
     pub identities: Vec<Vec<u8>>,

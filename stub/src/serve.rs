@@ -176,7 +176,9 @@ impl Stub {
             }
             Ask::Blob { hash, reply } => {
                 self.blobs.push((hash, reply));
-                self.blob_came(hash);
+                if !self.driver.node.fetch(hash, waft_proto::msg::BlobKind::Stub) {
+                    self.blob_came(hash);
+                }
             }
         }
     }

@@ -8,9 +8,13 @@ use flate2::read::GzDecoder;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use waft_proto::msg::{Arch, StubKind};
 use waft_proto::run::Problem;
+
+/// What the build of the controller does to its stubs as well.
+#[path = "../../build/unwind.rs"]
+mod unwind;
 
 pub(super) async fn stub(command: Stub) -> Done {
     match command {
@@ -47,7 +51,8 @@ fn kind(kind: Kind) -> StubKind {
 
 fn arch(word: Option<&str>) -> Result<Arch, Problem> {
     let unknown = |word: &str| {
-        Problem::new("stub.arch", format!("there are stubs for x86_64 and aarch64, not for {word}"))
+        let known = Arch::ALL.map(Arch::word).join(" and ");
+        Problem::new("stub.arch", format!("there are stubs for {known}, not for {word}"))
     };
     match word {
         Some(word) => Arch::parse(word).ok_or_else(|| unknown(word)),
@@ -93,28 +98,93 @@ fn path(args: &StubPath) -> Done {
 /// `scripts/aarch64.sh` prepares) for aarch64.
 fn build(args: &StubBuild) -> Done {
     let (kind, arch) = (kind(args.kind), arch(args.arch.as_deref())?);
-    let source = args.source.clone().unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".."));
-    let script = source.join("scripts/build-stub.sh");
-    if !script.is_file() {
-        return Err(Problem::new("stub.source", format!("{} is no source tree of waft", source.display()))
-            .hint("give the directory of a clone with --source")
-            .into());
-    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let source = source_tree(args.source.as_deref(), BUILT_FROM.as_ref(), &here)?;
+    let failed = |dir: &Path, error: std::io::Error| {
+        Problem::new("stub.dir", format!("stubs cannot be written to {}: {error}", dir.display()))
+            .hint("set WAFT_STUB_DIR to a directory of yours")
+    };
     let dir = stubs::dir()
         .ok_or_else(|| Problem::new("stub.dir", "there is no home directory for stubs; set WAFT_STUB_DIR"))?;
-    files::private_dir(&dir)
-        .map_err(|error| Problem::new("stub.dir", format!("{}: {error}", dir.display())))?;
+    // The script works in the source tree, where a relative path would lead elsewhere.
+    let dir = std::path::absolute(&dir).map_err(|error| failed(&dir, error))?;
+    files::private_dir(&dir).map_err(|error| failed(&dir, error))?;
     let out = dir.join(format!("{}-{}", kind.word(), arch.word()));
-    run_script(&script, &[kind.word(), arch.word()], &out)?;
+    // Not in place: a build that fails, or is stopped, leaves the stub that was there.
+    let beside = tempfile::TempDir::new_in(&dir).map_err(|error| failed(&dir, error))?;
+    let new = beside.path().join("stub");
+    run_script(&source.join(SCRIPT), kind.word(), arch.word(), &new)?;
+    let mut program = std::fs::read(&new).map_err(|error| failed(&dir, error))?;
+    unwind::blank(&mut program);
+    std::fs::write(&new, program).map_err(|error| failed(&dir, error))?;
+    std::fs::rename(&new, &out).map_err(|error| failed(&dir, error))?;
     print::out(&format!("{}\n", out.display()))?;
     Ok(0)
 }
 
-fn run_script(script: &Path, words: &[&str], out: &Path) -> Result<(), Problem> {
-    let status = Command::new("bash").arg(script).args(words).arg(out).status();
+/// What builds a stub, in a source tree.
+const SCRIPT: &str = "scripts/build-stub.sh";
+/// Where this program was built; there may be nothing any more.
+const BUILT_FROM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+
+/// The source tree that is named, else the one this program was built from, else the one that `here` is in.
+fn source_tree(named: Option<&Path>, built_from: &Path, here: &Path) -> Result<PathBuf, Problem> {
+    let found = match named {
+        Some(named) => is_source_tree(named),
+        None => is_source_tree(built_from).or_else(|| here.ancestors().find_map(is_source_tree)),
+    };
+    found.ok_or_else(|| {
+        let text = match named {
+            Some(named) => format!("{} is no source tree of waft", named.display()),
+            None => "stubs are built from a source tree of waft, and there is none here".to_owned(),
+        };
+        Problem::new("stub.source", text).hint("name the directory of a clone with --source DIR")
+    })
+}
+
+fn is_source_tree(dir: &Path) -> Option<PathBuf> {
+    let dir = dir.canonicalize().ok()?;
+    (dir.join(SCRIPT).is_file() && dir.join("stub/Cargo.toml").is_file()).then_some(dir)
+}
+
+fn run_script(script: &Path, kind: &str, arch: &str, out: &Path) -> Result<(), Problem> {
+    let status = Command::new("bash").arg(script).args([kind, arch]).arg(out).stdout(Stdio::null()).status();
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(Problem::new("stub.build", "the stub was not built; the compiler's words are above")),
+        Ok(_) => Err(Problem::new(
+            "stub.build",
+            format!("the {kind} stub for {arch} was not built; why is said above"),
+        )),
         Err(error) => Err(Problem::new("stub.build", format!("bash could not be started: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SCRIPT, source_tree};
+    use std::fs;
+
+    #[test]
+    fn a_source_tree_is_the_named_one_else_that_of_the_build_else_that_around_us() {
+        let place = tempfile::tempdir().expect("a directory");
+        let place = place.path().canonicalize().expect("its path");
+        for tree in ["named", "built", "around"] {
+            for file in [SCRIPT, "stub/Cargo.toml"] {
+                let file = place.join(tree).join(file);
+                fs::create_dir_all(file.parent().expect("a folder")).expect("made");
+                fs::write(file, "").expect("written");
+            }
+        }
+        let (named, built, around) = (place.join("named"), place.join("built"), place.join("around"));
+        let (within, gone) = (around.join("stub"), place.join("gone"));
+        let found = |named, built, here| source_tree(named, built, here).map_err(|problem| problem.message);
+        assert_eq!(found(Some(&named), &built, &within), Ok(named.clone()));
+        assert_eq!(found(None, &built, &within), Ok(built.clone()));
+        assert_eq!(found(None, &gone, &within), Ok(around.clone()));
+        // A named one is not replaced by another.
+        let no_tree = format!("{} is no source tree of waft", gone.display());
+        assert_eq!(found(Some(&gone), &built, &within), Err(no_tree));
+        let none = "stubs are built from a source tree of waft, and there is none here".to_owned();
+        assert_eq!(found(None, &gone, &place), Err(none));
     }
 }

@@ -78,6 +78,18 @@ impl Node {
         }
     }
 
+    /// Makes a blob come that an order named but that was not sent along; true when it has to be waited for:
+    /// [`Event::Blob`] says when it is whole, or will not come.
+    pub fn fetch(&mut self, hash: Hash, kind: BlobKind) -> bool {
+        if self.store.get(hash, kind).is_some() {
+            return false;
+        }
+        if self.store.expected(hash, kind).is_none() {
+            self.ask_parent(hash, kind);
+        }
+        true
+    }
+
     pub(super) fn ask_parent(&mut self, hash: Hash, kind: BlobKind) {
         if self.asked.insert((hash, kind)) {
             self.tell_parent(&Msg::Want { hash, kind });

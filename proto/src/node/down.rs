@@ -229,7 +229,11 @@ fn blobs_of(order: &Order, child: &Child) -> OrderBlobs {
         }
         Order::Dial(dial) => {
             blobs.named = dial.stubs.iter().map(|stub| (stub.hash, BlobKind::Stub)).collect();
-            blobs.offered = blobs.named.clone();
+            // The first of each kind is the likeliest; another is asked for.
+            for kind in [StubKind::Leaf, StubKind::Hop] {
+                let first = dial.stubs.iter().find(|stub| stub.kind == kind);
+                blobs.offered.extend(first.map(|stub| (stub.hash, BlobKind::Stub)));
+            }
         }
         _ => {}
     }

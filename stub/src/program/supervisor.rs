@@ -18,7 +18,7 @@ const WATCH_STACK_BYTES: usize = 256 * 1024;
 /// Starts the program, reports its end, and stays until nothing below is left: the rest ends by itself, or when
 /// the stub closes the channel (or is gone), by SIGKILL.
 pub(crate) fn supervise(link: Link, order: &Order<'_>) -> io::Result<()> {
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    crate::process::adopt_orphans()?;
     let mut command = Command::new(order.path);
     if let [name, args @ ..] = order.argv {
         command.arg0(name).args(args);
