@@ -5,8 +5,13 @@ use crate::delivery;
 use crate::intro::{Intro, Said};
 use crate::stream::LinkStream;
 use std::sync::Arc;
+use std::time::Duration;
+use waft_proto::limits::HELLO_DEADLINE_MS;
 use waft_proto::msg::{Arch, Delivery, Engine, Profile, Remembered, StubBlob, StubKind};
 use waft_proto::run::Problem;
+
+/// From the start of an installed stub to its first byte.
+const INSTALLED_DEADLINE: Duration = Duration::from_millis(HELLO_DEADLINE_MS);
 
 /// Where the bytes of stubs come from: the controller's own, or a relay's blob store, in which they may
 /// still be arriving.
@@ -45,7 +50,13 @@ pub async fn deliver(
     mut stream: LinkStream,
 ) -> Result<Dialled, Problem> {
     let mut intro = Intro::default();
-    if delivery.installed.is_some() {
+    if let Some(path) = &delivery.installed {
+        // There is nothing to carry there: it speaks at once or never.
+        let first = tokio::time::timeout(INSTALLED_DEADLINE, stream.incoming.next()).await;
+        match first.map_err(|_| silent(host, path))? {
+            Some(bytes) => intro.feed(&bytes),
+            None => return Err(ended(host, &intro, &stream)),
+        }
         return Ok(Dialled { stream, intro, assumed: None, learned: None });
     }
     if let Some(remembered) = delivery.remembered
@@ -90,6 +101,13 @@ pub async fn deliver(
     let learned = probe.remembered();
     send(host, &mut stream, &mut intro, header, &bytes).await?;
     Ok(Dialled { stream, intro, assumed, learned })
+}
+
+fn silent(host: &str, path: &str) -> Problem {
+    let seconds = INSTALLED_DEADLINE.as_secs();
+    let message = format!("the installed stub {path} on {host} said nothing within {seconds} s");
+    Problem::new("delivery.timeout", message)
+        .hint("is it a waft-stub? `PATH --version` tells; without `installed` one is brought along")
 }
 
 /// Hands header and stub to the transport, and listens meanwhile: a shell that gives up says why, and
@@ -138,4 +156,52 @@ pub fn ended(host: &str, intro: &Intro, stream: &LinkStream) -> Problem {
     };
     Problem::new("delivery.ended", problem)
         .hint("the account's shell must be able to run `sh`; see what `ssh` to that host prints")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::{Epitaph, Incoming, Outgoing, Pending};
+
+    struct Silence;
+
+    impl Incoming for Silence {
+        fn next(&mut self) -> Pending<'_, Option<Vec<u8>>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    impl Outgoing for Silence {
+        fn send(&mut self, _: Vec<u8>) -> Pending<'_, std::io::Result<()>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    struct NoStubs;
+
+    impl Stubs for NoStubs {
+        fn choose(&self, _: Arch, _: StubKind) -> Option<StubBlob> {
+            None
+        }
+
+        fn bytes(&self, _: &StubBlob) -> Pending<'_, Result<Arc<[u8]>, Problem>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_installed_stub_that_says_nothing_is_given_up() {
+        let installed = Some("/opt/not-a-stub".to_owned());
+        let delivery = Delivery { no_disk: false, dir: None, installed, remembered: None };
+        let stream = LinkStream {
+            incoming: Box::new(Silence),
+            outgoing: Box::new(Silence),
+            epitaph: Epitaph::default(),
+            guard: Box::new(()),
+        };
+        let dialled = deliver("web1", StubKind::Leaf, &delivery, &NoStubs, stream).await;
+        let problem = dialled.err().expect("no stub");
+        assert_eq!(problem.code, "delivery.timeout");
+        assert!(problem.message.contains("web1") && problem.message.contains("/opt/not-a-stub"));
+    }
 }
