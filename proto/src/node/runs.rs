@@ -189,17 +189,6 @@ impl Node {
 }
 
 fn refusal(run: RunId, status: Status, problem: Problem) -> Report {
-    let outcome = Outcome {
-        status,
-        exit_code: None,
-        signal: None,
-        stdout_bytes: 0,
-        stderr_bytes: 0,
-        stdout_truncated: false,
-        stderr_truncated: false,
-        ms: 0,
-        walls: Vec::new(),
-        problem: Some(problem),
-    };
+    let outcome = Outcome::without_start(status, Some(problem));
     Report::Result { run, outcome: Box::new(outcome) }
 }
