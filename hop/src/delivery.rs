@@ -78,10 +78,13 @@ pub fn installed_line(path: &str) -> Result<String, Problem> {
     Ok(format!("exec {path} --link installed"))
 }
 
+/// The code of "this is another machine than was thought".
+pub const OTHER_ARCH: &str = "delivery.arch";
+
 /// Why no stub fits a target.
 pub fn no_stub(host: &str, probe: &Probe, kind: StubKind) -> Problem {
     Problem::new(
-        "delivery.arch",
+        OTHER_ARCH,
         format!(
             "{host} is a {} {}, and there is no {} stub for that",
             probe.system,

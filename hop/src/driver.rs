@@ -4,6 +4,7 @@
 //! A link is two small tasks. The reader hands over one portion at a time and the writer takes one frame's
 //! worth at a time, so nothing queues outside of the node, whose queues are bounded.
 
+use crate::delivery;
 use crate::dial::Dialled;
 use crate::intro::{Intro, Said};
 use crate::stream::{Epitaph, Incoming, LinkStream, Outgoing, printable};
@@ -27,7 +28,8 @@ enum Io {
     /// The stub's preamble came: frames may flow.
     Started(Peer, u64),
     Learned(Peer, u64, Remembered),
-    Ended(Peer, u64, Problem),
+    /// True: the target itself said why, and would again.
+    Ended(Peer, u64, Problem, bool),
     /// The writer took everything.
     Written(Peer, u64),
 }
@@ -171,7 +173,7 @@ impl Driver {
             Io::Bytes(peer, generation, _)
             | Io::Started(peer, generation)
             | Io::Learned(peer, generation, _)
-            | Io::Ended(peer, generation, _)
+            | Io::Ended(peer, generation, ..)
             | Io::Written(peer, generation) => (*peer, *generation),
         };
         let Some(link) = self.links.get_mut(&peer).filter(|link| link.generation == generation) else {
@@ -194,13 +196,17 @@ impl Driver {
                     self.node.say(child, Report::Learned(learned));
                 }
             }
-            Io::Ended(_, _, problem) => {
+            Io::Ended(_, _, problem, told) => {
                 self.links.remove(&peer);
                 match peer {
                     Peer::Parent => self.node.parent_closed(problem),
                     Peer::Child(child) => {
                         let lost = self.node.is_joined(child);
-                        self.node.detach(child, lost, problem, now);
+                        if told {
+                            self.node.detach_for_good(child, lost, problem, now);
+                        } else {
+                            self.node.detach(child, lost, problem, now);
+                        }
                     }
                 }
             }
@@ -242,17 +248,17 @@ struct Reader {
 
 impl Reader {
     async fn run(mut self, intro: Option<Intro>) {
-        let problem = match self.read(intro).await {
-            Ok(()) => self.end(None).await,
-            Err(problem) => problem,
+        let (problem, told) = match self.read(intro).await {
+            Ok(()) => (self.end(None).await, false),
+            Err(ended) => ended,
         };
-        let _ = self.inbox.send(Io::Ended(self.peer, self.generation, problem)).await;
+        let _ = self.inbox.send(Io::Ended(self.peer, self.generation, problem, told)).await;
     }
 
-    async fn read(&mut self, intro: Option<Intro>) -> Result<(), Problem> {
+    async fn read(&mut self, intro: Option<Intro>) -> Result<(), (Problem, bool)> {
         if let Some(mut intro) = intro {
             loop {
-                match intro.next(&self.host)? {
+                match intro.next(&self.host).map_err(told)? {
                     Some(Said::Probe(probe)) => {
                         if let Some(learned) = probe.remembered() {
                             self.pass(Io::Learned(self.peer, self.generation, learned)).await;
@@ -267,7 +273,7 @@ impl Reader {
                     }
                     None => match self.incoming.next().await {
                         Some(bytes) => intro.feed(&bytes),
-                        None => return Err(self.end(Some(&intro)).await),
+                        None => return Err((self.end(Some(&intro)).await, false)),
                     },
                 }
             }
@@ -303,6 +309,12 @@ impl Reader {
             }
         }
     }
+}
+
+/// What a delivery line gave up for does not change with another attempt, but for the stub of another machine.
+fn told(problem: Problem) -> (Problem, bool) {
+    let told = problem.code != delivery::OTHER_ARCH;
+    (problem, told)
 }
 
 async fn write(

@@ -1,6 +1,7 @@
 //! The first bytes of a target's shell: noise of the login, then the answer of the delivery line, then the
 //! stub's preamble. Pure: bytes in, what they mean out; any split of the bytes gives the same.
 
+use crate::delivery::OTHER_ARCH;
 use crate::stream::printable;
 use waft_proto::limits::NOISE_BYTES_MAX;
 use waft_proto::msg::{Arch, PREAMBLE, Remembered};
@@ -187,7 +188,7 @@ fn failure(host: &str, text: &str) -> Problem {
     let detail = printable(detail.as_bytes());
     match word {
         "arch" => Problem::new(
-            "delivery.arch",
+            OTHER_ARCH,
             format!("{host} is a {detail}, not the machine its stub was chosen for"),
         ),
         "reader" => Problem::new(

@@ -82,12 +82,15 @@ pub struct Address {
 impl Address {
     /// `web1`, or `web1 (10.0.0.5:22)` when that says more.
     fn shown(&self) -> String {
-        if self.name == self.host && self.port == 22 {
+        let colons = self.host.contains(':');
+        let host = if colons { format!("[{}]", self.host) } else { self.host.clone() };
+        let address = format!("{host}:{}", self.port);
+        // As typed it may have a user in front.
+        let typed = self.name.rsplit('@').next() == Some(&address);
+        if typed || (self.name == self.host && self.port == 22) {
             self.name.clone()
         } else {
-            let colons = self.host.contains(':');
-            let host = if colons { format!("[{}]", self.host) } else { self.host.clone() };
-            format!("{} ({host}:{})", self.name, self.port)
+            format!("{} ({address})", self.name)
         }
     }
 }
@@ -364,6 +367,12 @@ async fn log_in(session: &mut Session, address: &Address, login: &dyn Login) -> 
         return Ok(());
     }
     let methods: Vec<&str> = offered.iter().map(<&str>::from).collect();
+    let asks = offered.contains(&MethodKind::Password) || offered.contains(&MethodKind::KeyboardInteractive);
+    let passwords = if asks {
+        "; a password is asked for at a terminal, behind a hop only with `via_mode = \"tunnel\"`"
+    } else {
+        ""
+    };
     Err(Problem::new(
         "ssh.auth",
         format!(
@@ -373,7 +382,9 @@ async fn log_in(session: &mut Session, address: &Address, login: &dyn Login) -> 
             if methods.is_empty() { "nothing more".to_owned() } else { methods.join(", ") }
         ),
     )
-    .hint("check the user and the key (`--identity`, `identity` in the inventory, or a running ssh-agent)"))
+    .hint(format!(
+        "check the user and the key (`--identity`, `identity` in the inventory, or a running ssh-agent){passwords}"
+    )))
 }
 
 fn rsa_hash(algorithm: &Algorithm) -> Option<HashAlg> {

@@ -13,7 +13,7 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 use waft_engine::imports;
 use waft_proto::id::Hash;
@@ -31,7 +31,7 @@ const WALL_TIME_MAX: Duration = Duration::from_secs(300);
 /// A module, bytes.
 pub const MODULE_BYTES_MAX: usize = 256 << 20;
 /// What the child says when something is wrong, bytes of it that are shown.
-const WORDS_BYTES_MAX: usize = 2000;
+const WORDS_BYTES_MAX: u64 = 2000;
 /// The first bytes of a file in the cache.
 const CACHE_MAGIC: &[u8; 8] = b"waftart1";
 
@@ -192,19 +192,30 @@ async fn compile(cache: &Cache, name: &str, wasm: &[u8], engine: Engine) -> Resu
         // A compiler that gave up early has said why.
         let _ = stdin.write_all(wasm).await;
     };
-    let ((), output) = tokio::join!(feed, child.wait_with_output());
-    let output = output.map_err(|error| failed(&error))?;
-    if output.status.success() && !output.stdout.is_empty() && output.stdout.len() as u64 <= BLOB_BYTES_MAX {
-        return Ok(output.stdout);
+    let (Some(out), Some(err)) = (child.stdout.take(), child.stderr.take()) else {
+        return Err(failed(&"its output cannot be read"));
+    };
+    // It parsed what a stranger wrote: no more is taken from it than could be right.
+    let (artifact, words) = (read_at_most(out, BLOB_BYTES_MAX + 1), read_at_most(err, WORDS_BYTES_MAX));
+    let ((), artifact, words) = tokio::join!(feed, artifact, words);
+    let status = child.wait().await.map_err(|error| failed(&error))?;
+    let artifact = artifact.map_err(|error| failed(&error))?;
+    if status.success() && !artifact.is_empty() && artifact.len() as u64 <= BLOB_BYTES_MAX {
+        return Ok(artifact);
     }
-    let words = output.stderr.get(..output.stderr.len().min(WORDS_BYTES_MAX)).unwrap_or_default();
-    let words = waft_hop::stream::printable(words);
-    let how = waft_hop::process::how(output.status);
+    let words = waft_hop::stream::printable(&words.unwrap_or_default());
+    let how = waft_hop::process::how(status);
     let why = if words.is_empty() { how } else { words };
     Err(Problem::new("compile.failed", format!("{name} could not be compiled: {why}")).hint(format!(
         "the compiler may use {} GiB of addresses and {CPU_SECONDS_MAX} s of CPU",
         MEMORY_BYTES_MAX >> 30
     )))
+}
+
+/// Then the pipe is closed, whatever else would come.
+async fn read_at_most(pipe: impl AsyncRead + Unpin, limit: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.take(limit).read_to_end(&mut bytes).await.map(|_| bytes)
 }
 
 fn profile_word(profile: Profile) -> &'static str {

@@ -11,7 +11,7 @@ use crate::memory::Memory;
 use crate::ssh::keys::{Places, Ring, Rings};
 use crate::ssh::known_hosts;
 use crate::ssh::login::Direct;
-use crate::ssh::settings::Settings;
+use crate::ssh::settings::{OpenSsh, Settings};
 use crate::ssh::signer::{Order as SignOrder, Orders};
 use crate::stubs::Shelf;
 use crate::tree::{Endpoint, Shape, ShapeNode, Transport};
@@ -33,6 +33,8 @@ use waft_proto::msg::{Arch, Delivery, Dial, DialTarget, Hello, Order, Report, St
 use waft_proto::node::{Charge, Event, Node, Peer};
 use waft_proto::run::Problem;
 
+/// Hosts that ssh's ProxyJump may lead through, one behind the other.
+const JUMPS_MAX: usize = 8;
 /// Logins that one relay may have under way by our order: a signature must be asked for within a minute.
 const ORDERS_PER_RELAY_MAX: usize = 2 * DIAL_TARGETS_MAX;
 /// Results of dials and resolutions that wait for the loop.
@@ -80,7 +82,7 @@ pub struct Controller {
     gate: Arc<Gate>,
     orders: Orders,
     /// For each relay: what it is still to dial, and how many of its dials are under way.
-    queued: BTreeMap<NodeId, (VecDeque<DialPart>, usize)>,
+    queued: BTreeMap<NodeId, (VecDeque<DialPart>, BTreeSet<NodeId>)>,
     signing: HashMap<NodeId, Arc<Ring>>,
     settings: HashMap<NodeId, Settings>,
     up: BTreeMap<NodeId, Hello>,
@@ -406,17 +408,17 @@ impl Controller {
         }
         let stubs: Vec<StubBlob> = self.shelf.all().map(|stub| stub.blob.clone()).collect();
         let mut messages = Vec::new();
-        while *under_way < ORDERS_PER_RELAY_MAX && !queue.is_empty() {
+        while under_way.len() < ORDERS_PER_RELAY_MAX && !queue.is_empty() {
             let Some(first) = queue.front() else { break };
             let (identities, connect_ms) = (first.identities.clone(), first.connect_ms);
             let mut targets = Vec::new();
-            while targets.len() < DIAL_TARGETS_MAX.min(ORDERS_PER_RELAY_MAX - *under_way)
+            while targets.len() < DIAL_TARGETS_MAX.min(ORDERS_PER_RELAY_MAX - under_way.len())
                 && let Some(part) =
                     queue.pop_front_if(|part| part.identities == identities && part.connect_ms == connect_ms)
             {
                 targets.push(part.target);
             }
-            *under_way += targets.len();
+            under_way.extend(targets.iter().map(|target| target.node));
             let kinds: Vec<StubKind> = targets.iter().map(|target| target.kind).collect();
             let arches: Vec<Arch> = targets
                 .iter()
@@ -467,7 +469,7 @@ impl Controller {
     fn dial_done(&mut self, id: NodeId) {
         let Some(parent) = self.shape.node(id).map(|node| node.parent) else { return };
         if let Some((_, under_way)) = self.queued.get_mut(&parent) {
-            *under_way = under_way.saturating_sub(1);
+            under_way.remove(&id);
         }
         if parent != NodeId::ROOT {
             self.send_dials(parent);
@@ -547,6 +549,8 @@ impl Controller {
             while self.shape.children(NodeId::ROOT).any(|node| self.up.contains_key(&node.id)) {
                 let event = self.driver.next().await;
                 self.event(event);
+                // Nobody reads it any more.
+                self.seen.clear();
             }
         };
         let _ = tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS), wait).await;
@@ -591,8 +595,9 @@ impl DialJob {
             }
             Transport::OpenSsh => {
                 let line = dial::command(&self.delivery)?;
-                let mut args = vec!["-T".to_owned(), "-o".to_owned(), "ClearAllForwardings=yes".to_owned()];
-                args.push("-o".to_owned());
+                let OpenSsh { options, host } = self.settings.openssh.clone();
+                let mut args = options;
+                args.extend(["-T", "-o", "ClearAllForwardings=yes", "-o"].map(str::to_owned));
                 args.push(format!("ConnectTimeout={}", self.settings.connect_timeout.as_secs().max(1)));
                 for identity in &self.settings.identities {
                     args.extend(["-i".to_owned(), identity.display().to_string()]);
@@ -603,7 +608,7 @@ impl DialJob {
                     "-l".to_owned(),
                     self.settings.user.clone(),
                 ]);
-                args.extend(["--".to_owned(), self.settings.host.clone(), line]);
+                args.extend(["--".to_owned(), host, line]);
                 let stream = process::spawn("ssh", &args)?;
                 dial::deliver(&self.name, self.kind, &self.delivery, self.shelf.as_ref(), stream).await
             }
@@ -618,12 +623,39 @@ impl DialJob {
     /// A session with the target, through the tunnel's hosts when there are any.
     async fn session(&self) -> Result<Session, Problem> {
         let mut before: Option<Session> = None;
-        let tunnel = if self.tunnel.is_empty() { &self.settings.jump } else { &self.tunnel };
-        for hop in tunnel {
-            let settings = self.resolver.resolve(hop).await?;
+        for settings in self.chain().await? {
             before = Some(self.step(&settings, before).await?);
         }
         self.step(&self.settings, before).await
+    }
+
+    /// The hosts before the target, nearest first. As for ssh, the first of them may have a ProxyJump of its own.
+    async fn chain(&self) -> Result<Vec<Settings>, Problem> {
+        if !self.tunnel.is_empty() {
+            return self.resolve_all(&self.tunnel).await;
+        }
+        let mut chain = self.resolve_all(&self.settings.jump).await?;
+        while let Some(before) = chain.first().map(|first| first.jump.clone()).filter(|jump| !jump.is_empty())
+        {
+            let mut longer = self.resolve_all(&before).await?;
+            longer.append(&mut chain);
+            chain = longer;
+            if chain.len() > JUMPS_MAX {
+                let name = &self.settings.name;
+                let message = format!("{name} is behind more than {JUMPS_MAX} hosts of ssh's ProxyJump");
+                return Err(Problem::new("ssh.proxy_jump", message)
+                    .hint("does a host jump through itself? `ssh -G HOST` shows what it is told"));
+            }
+        }
+        Ok(chain)
+    }
+
+    async fn resolve_all(&self, hosts: &[Endpoint]) -> Result<Vec<Settings>, Problem> {
+        let mut all = Vec::new();
+        for host in hosts {
+            all.push(self.resolver.resolve(host).await?);
+        }
+        Ok(all)
     }
 
     async fn step(&self, settings: &Settings, before: Option<Session>) -> Result<Session, Problem> {

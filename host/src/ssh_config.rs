@@ -144,7 +144,7 @@ async fn resolve_with(ssh: &OsStr, query: Query<'_>, operator: &Operator) -> Res
     if !status.success() {
         let words = String::from_utf8_lossy(&stderr);
         let last = words.lines().map(str::trim).rfind(|line| !line.is_empty()).unwrap_or("it gave no reason");
-        return Err(failed(&last.escape_debug().to_string()));
+        return Err(failed(&waft_hop::stream::printable(last.as_bytes())));
     }
     Ok(parse(&String::from_utf8_lossy(&stdout), query, operator))
 }

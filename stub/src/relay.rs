@@ -46,6 +46,8 @@ struct Job {
     stubs: Vec<StubBlob>,
     identities: Vec<Vec<u8>>,
     timeout: Duration,
+    /// Why it is dialled once more.
+    again: Option<Problem>,
 }
 
 impl Relay {
@@ -66,6 +68,7 @@ impl Relay {
                 stubs: dial.stubs.clone(),
                 identities: dial.identities.clone(),
                 timeout: Duration::from_millis(u64::from(dial.connect_ms)),
+                again: None,
                 target,
             });
             self.orders.insert(job.target.node, job.clone());
@@ -74,7 +77,7 @@ impl Relay {
     }
 
     /// What was remembered of a target did not hold: asks it this time.
-    pub(crate) fn redial(&mut self, node: NodeId) {
+    pub(crate) fn redial(&mut self, node: NodeId, problem: Problem) {
         let Some(job) = self.orders.get(&node) else { return };
         let mut target = job.target.clone();
         target.delivery.remembered = None;
@@ -83,6 +86,7 @@ impl Relay {
             stubs: job.stubs.clone(),
             identities: job.identities.clone(),
             timeout: job.timeout,
+            again: Some(problem),
         };
         self.start(Arc::new(job));
     }
@@ -96,7 +100,8 @@ impl Relay {
                 Ok(dialled) => {
                     Ask::Dialled { node, name: job.target.name.clone(), dialled: Box::new(dialled) }
                 }
-                Err(problem) => Ask::Failed { node, problem },
+                // What went wrong first says more: the controller signs for one login only.
+                Err(problem) => Ask::Failed { node, problem: job.again.clone().unwrap_or(problem) },
             };
             let _ = asks.send(ask).await;
         });

@@ -96,7 +96,7 @@ impl Stub {
             #[cfg(feature = "hop")]
             Event::Redial(child, problem) => {
                 tracing::debug!(%child, %problem, "dialling again without assumptions");
-                self.relay.redial(child);
+                self.relay.redial(child, problem);
             }
             #[cfg(feature = "hop")]
             Event::Signed { node, signature } => {

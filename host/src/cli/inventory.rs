@@ -3,6 +3,7 @@
 use super::args::{Inventory, InventoryArgs};
 use super::{Done, print, targets};
 use serde_json::{Value, json};
+use waft_proto::run::Problem;
 
 pub(super) async fn inventory(command: Inventory) -> Done {
     match command {
@@ -11,15 +12,19 @@ pub(super) async fn inventory(command: Inventory) -> Done {
     }
 }
 
-fn everything(mut args: InventoryArgs) -> InventoryArgs {
+fn everything(mut args: InventoryArgs) -> Result<InventoryArgs, Problem> {
+    if args.targets.inventory.is_none() {
+        return Err(Problem::new("usage.inventory", "there is no inventory to look into")
+            .hint("name one: `waft inventory list -i hosts.toml` (or WAFT_INVENTORY)"));
+    }
     if args.targets.target.is_empty() {
         args.targets.target.push("all".to_owned());
     }
-    args
+    Ok(args)
 }
 
 fn list(args: InventoryArgs) -> Done {
-    let targets = targets::resolve(&everything(args).targets)?;
+    let targets = targets::resolve(&everything(args)?.targets)?;
     let or_dash =
         |text: Option<String>| text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned());
     let rows: Vec<Vec<String>> = targets
@@ -43,7 +48,7 @@ fn list(args: InventoryArgs) -> Done {
 }
 
 fn show(args: InventoryArgs) -> Done {
-    let targets = targets::resolve(&everything(args).targets)?;
+    let targets = targets::resolve(&everything(args)?.targets)?;
     let all: Vec<Value> = targets
         .iter()
         .map(|resolved| {

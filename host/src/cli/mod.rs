@@ -49,8 +49,9 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Compile { args } => return crate::compile::child_main(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "waft", &mut std::io::stdout());
-            Ok(0)
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "waft", &mut script);
+            print::out(&String::from_utf8_lossy(&script)).map(|()| 0)
         }
         command => dispatch(command),
     };

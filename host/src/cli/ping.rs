@@ -16,7 +16,7 @@ pub(super) async fn ping(args: Ping) -> Done {
     let (all, finished) = census::take(&mut controller, interrupt(), |node, found| {
         let Some(node) = shape.node(node).filter(|node| node.selected) else { return };
         if format == Format::Jsonl && printed.is_ok() {
-            printed = print::out(&format!("{}\n", object(&node.endpoint.name, found)));
+            printed = print::json(&object(&node.endpoint.name, found));
         }
     })
     .await;
@@ -28,7 +28,7 @@ pub(super) async fn ping(args: Ping) -> Done {
         Format::Jsonl => {}
         Format::Json => {
             let objects: Vec<Value> = selected.iter().map(|(name, found)| object(name, found)).collect();
-            print::out(&format!("{}\n", Value::Array(objects)))?;
+            print::json(&Value::Array(objects))?;
         }
         Format::Human => table(&selected)?,
     }

@@ -3,7 +3,7 @@
 use super::Failure;
 use crate::report::table::{Align, Cell, Table};
 use crate::report::tree::Node;
-use crate::report::{Terminal, escape, is_closed_pipe, problem, tree};
+use crate::report::{Terminal, escape, is_closed_pipe, json, problem, tree};
 use std::io::{self, Write};
 use waft_proto::run::{Problem, Status};
 
@@ -16,6 +16,11 @@ pub(super) fn out(text: &str) -> Result<(), Failure> {
         }
         _ => Ok(()),
     }
+}
+
+/// A line of JSON, in which a target may have had its say.
+pub(super) fn json(value: &serde_json::Value) -> Result<(), Failure> {
+    out(&format!("{}\n", json::without_hostile(value.to_string())))
 }
 
 /// Rows of untrusted text under headings.

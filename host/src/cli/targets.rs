@@ -45,10 +45,24 @@ pub(super) fn resolve(args: &Targets) -> Result<Vec<Resolved>, Vec<Problem>> {
 }
 
 pub(super) fn select(args: &Targets) -> Result<Selection, Vec<Problem>> {
+    check_files(args)?;
     let targets: Vec<Target> = resolve(args)?.into_iter().map(|resolved| resolved.target).collect();
     let shape = Arc::new(tree::shape(&targets)?);
     let shelf = Arc::new(Shelf::load().map_err(|problem| vec![problem])?);
     let resolver = SshResolver::new(args.ssh_config.clone(), args.known_hosts.clone(), args.identity.clone());
     let memory = files::state_dir().map_or_else(Memory::none, |dir| Memory::load(dir.join("hosts")));
     Ok(Selection { shape, setup: Setup { resolver: Arc::new(resolver), shelf, memory } })
+}
+
+/// ssh's own defaults need not exist; what was named must. (`--known-hosts` may be new: keys are written there.)
+fn check_files(args: &Targets) -> Result<(), Vec<Problem>> {
+    let named = args.identity.iter().map(|file| ("--identity", file));
+    let named = named.chain(args.ssh_config.iter().map(|file| ("--ssh-config", file)));
+    let missing = named.filter(|(_, file)| !file.is_file());
+    let problems: Vec<Problem> = missing
+        .map(|(option, file)| {
+            Problem::new("usage.file", format!("{option} names {}, which is no file", file.display()))
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }

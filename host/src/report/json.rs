@@ -173,7 +173,7 @@ fn time(time: SystemTime) -> String {
 
 /// JSON lines are looked at in terminals too. Beyond ASCII there are only the insides of strings, where `\u....`
 /// means the same.
-fn without_hostile(json: String) -> String {
+pub(crate) fn without_hostile(json: String) -> String {
     if !json.chars().any(escape::is_hostile_in_json) {
         return json;
     }

@@ -1,12 +1,12 @@
 //! From an endpoint to its settings: the command line over the inventory over ssh's own configuration.
 
 use super::known_hosts::Strict;
-use super::settings::{CONNECT_TIMEOUT, Settings};
+use super::settings::{CONNECT_TIMEOUT, OpenSsh, Settings};
 use crate::controller::Resolver;
 use crate::select::address::Address;
 use crate::ssh_config::{self, Operator, Query, StrictHostKey};
 use crate::tree::{Endpoint, Transport};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use waft_hop::stream::Pending;
@@ -72,7 +72,13 @@ impl SshResolver {
                 )
             })?);
         }
+        let given = self.known_hosts.is_some() || !endpoint.known_hosts.is_empty();
+        let openssh = OpenSsh {
+            options: openssh_options(self.config.as_deref(), given.then_some(known_hosts.as_slice())),
+            host: host.to_owned(),
+        };
         Ok(Settings {
+            openssh,
             name: endpoint.name.clone(),
             host: found.host,
             port: found.port,
@@ -83,7 +89,6 @@ impl SshResolver {
             agent: found.agent,
             known_hosts,
             strict: match found.strict {
-                // Nobody is asked: a question for each of fifty hosts is a question for none.
                 StrictHostKey::Yes => Strict::Yes,
                 StrictHostKey::Ask => Strict::Ask,
                 StrictHostKey::AcceptNew => Strict::AcceptNew,
@@ -98,6 +103,20 @@ impl SshResolver {
             jump,
         })
     }
+}
+
+/// So that the system's ssh looks where it was told to look, and nowhere else.
+fn openssh_options(config: Option<&Path>, known_hosts: Option<&[PathBuf]>) -> Vec<String> {
+    let mut options = Vec::new();
+    if let Some(config) = config {
+        options.extend(["-F".to_owned(), config.display().to_string()]);
+    }
+    if let Some(files) = known_hosts {
+        let files: Vec<String> = files.iter().map(|file| format!("\"{}\"", file.display())).collect();
+        options.extend(["-o".to_owned(), format!("UserKnownHostsFile={}", files.join(" "))]);
+        options.extend(["-o".to_owned(), "GlobalKnownHostsFile=/dev/null".to_owned()]);
+    }
+    options
 }
 
 fn jump_host(text: &str) -> Option<Endpoint> {

@@ -26,8 +26,17 @@ pub struct Settings {
     /// The name under which the host is known, when it is not `host`.
     pub known_as: Option<String>,
     pub connect_timeout: Duration,
+    /// For `transport = "openssh"`: what makes the system's ssh read the same files, and the host as it was typed, by
+    /// which those files may know it.
+    pub openssh: OpenSsh,
     /// Hosts that ssh's own configuration tunnels through (ProxyJump).
     pub jump: Vec<Endpoint>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct OpenSsh {
+    pub options: Vec<String>,
+    pub host: String,
 }
 
 impl Settings {
@@ -46,6 +55,7 @@ impl Settings {
             strict: Strict::Yes,
             known_as: None,
             connect_timeout: CONNECT_TIMEOUT,
+            openssh: OpenSsh::default(),
             jump: Vec::new(),
         }
     }

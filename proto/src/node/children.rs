@@ -179,6 +179,14 @@ impl Node {
         }
     }
 
+    /// The same when what was assumed of it is not the reason, so that dialling again would not help.
+    pub fn detach_for_good(&mut self, child: NodeId, lost: bool, problem: Problem, now: u64) {
+        if let Some(entry) = self.children.get_mut(&child) {
+            entry.eager = false;
+        }
+        self.detach(child, lost, problem, now);
+    }
+
     /// Forgets everything that was true of a child's link. Its orders stay.
     fn clear_link(&mut self, child: NodeId) {
         let Some(entry) = self.children.get_mut(&child) else { return };

@@ -126,8 +126,16 @@ impl Job {
     }
 }
 
-/// A limit that is given and not enforced would be a promise broken in silence.
+/// A limit that is given and not enforced would be a promise broken in silence, and so would a right that nothing gives.
 fn enforceable(grants: &GrantSet, task: &str) -> Result<(), Problem> {
+    let ungiven =
+        |grant: &Grant| matches!(grant, Grant::Net(_) | Grant::Secret(_) | Grant::Blob(_) | Grant::Call(_));
+    if let Some(grant) = grants.iter().find(ungiven) {
+        let text = format!("the grant `{grant}` of task `{task}` cannot be given yet");
+        return Err(
+            Problem::new("grant.unsupported", text).hint("leave it out; fs, exec, env and facts are given")
+        );
+    }
     let unknown = grants
         .limits()
         .iter()
