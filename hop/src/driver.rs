@@ -132,6 +132,21 @@ impl Driver {
         }
     }
 
+    /// The same, for an owner whose executions wait for room: `None` as soon as there is some again. That
+    /// output left is no event of the node.
+    pub async fn next_or_room(&mut self) -> Option<Event> {
+        let full = !self.node.has_output_room();
+        loop {
+            if let Some(event) = self.poll() {
+                return Some(event);
+            }
+            if full && self.node.has_output_room() {
+                return None;
+            }
+            self.step().await;
+        }
+    }
+
     /// Until no child has a link any more, whatever else happens: the end of a link is not always an event.
     pub async fn children_gone(&mut self) {
         while self.links.keys().any(|peer| matches!(peer, Peer::Child(_))) {

@@ -63,8 +63,8 @@ pub(crate) async fn serve(hello: Hello, parent: LinkStream) {
         // Output that cannot leave stays with the execution, which then waits.
         let room = stub.driver.node.has_output_room();
         tokio::select! {
-            event = stub.driver.next() => {
-                if !stub.obey(event) {
+            event = stub.driver.next_or_room() => {
+                if let Some(event) = event && !stub.obey(event) {
                     break;
                 }
             }
