@@ -278,7 +278,14 @@ impl Controller {
         }
     }
 
-    fn left(&mut self, id: NodeId, lost: bool, problem: Problem) {
+    fn left(&mut self, id: NodeId, lost: bool, mut problem: Problem) {
+        // What is wrong with a link is said by one of its ends, which does not know the other's name.
+        if let Some(node) = self.shape.node(id)
+            && problem.code.starts_with("link.")
+            && !problem.message.contains(&node.endpoint.name)
+        {
+            problem.message = format!("the link to {} broke: {}", node.endpoint.name, problem.message);
+        }
         self.up.remove(&id);
         if self.gone.insert(id) {
             self.seen.push_back(Seen::Gone { node: id, lost, problem });

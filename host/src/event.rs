@@ -68,8 +68,12 @@ pub struct TargetResult {
     pub result: Option<serde_json::Value>,
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
+    /// `stdout` is not all of it: what is kept here has a bound, and so has what the target sends.
     pub stdout_truncated: bool,
     pub stderr_truncated: bool,
+    /// The target did not send all of it, so nobody has seen the rest.
+    pub stdout_cut: bool,
+    pub stderr_cut: bool,
     pub ms: u64,
     pub bytes: Traffic,
     pub walls: Vec<String>,
@@ -89,6 +93,8 @@ impl TargetResult {
             stderr: Vec::new(),
             stdout_truncated: false,
             stderr_truncated: false,
+            stdout_cut: false,
+            stderr_cut: false,
             ms: 0,
             bytes: Traffic::default(),
             walls: Vec::new(),

@@ -156,6 +156,8 @@ impl Books<'_> {
             stderr: stderr.bytes,
             stdout_truncated: truncated,
             stderr_truncated: stderr.truncated || outcome.stderr_truncated,
+            stdout_cut: outcome.stdout_truncated,
+            stderr_cut: outcome.stderr_truncated,
             ms: outcome.ms,
             bytes: target.bytes,
             walls: outcome.walls,
@@ -223,16 +225,18 @@ pub async fn run(
     let targets: BTreeMap<NodeId, Target> = shape
         .selected()
         .map(|node| {
+            // From a run before this one it may be up already.
+            let hello = controller.hello(node.id);
             let target = Target {
                 name: Arc::from(node.endpoint.name.as_str()),
                 state: TargetState::Selected,
-                joined: false,
+                joined: hello.is_some(),
                 running: None,
                 stdout: Captured::default(),
                 stderr: Captured::default(),
                 cutters: BTreeMap::new(),
                 bytes: Traffic::default(),
-                policy: Policy::None,
+                policy: hello.map_or(Policy::None, |hello| hello.policy),
                 done: false,
             };
             (node.id, target)

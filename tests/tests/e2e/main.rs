@@ -5,7 +5,10 @@ mod demo;
 mod direct;
 mod faults;
 mod home;
+mod library;
+mod matrix;
 mod operator;
+mod ssh_config;
 mod via;
 
 use std::time::Duration;

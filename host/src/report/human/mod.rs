@@ -184,9 +184,8 @@ impl Human {
             text.push_str(&self.hint_once(result.problem.as_ref()));
             self.screen.message(&text);
         }
-        for (truncated, stream) in [(result.stdout_truncated, "stdout"), (result.stderr_truncated, "stderr")]
-        {
-            if truncated {
+        for (cut, stream) in [(result.stdout_cut, "stdout"), (result.stderr_cut, "stderr")] {
+            if cut {
                 let cut =
                     Problem::new("output.truncated", format!("{stream} was cut at the limit of this run"))
                         .hint("raise the limit with --allow out:SIZE");

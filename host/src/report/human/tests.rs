@@ -280,7 +280,7 @@ fn a_run_that_broke_off_shows_what_it_has_and_only_once() {
 fn cut_output_is_said() {
     let mut show = pipes();
     show.start(&["a"]);
-    show.result("a", TargetResult { stdout_truncated: true, ..ended(Status::Ok, "") });
+    show.result("a", TargetResult { stdout_truncated: true, stdout_cut: true, ..ended(Status::Ok, "") });
     show.finished();
     let expected = "a: warning: stdout was cut at the limit of this run\n  hint: raise the limit with --allow out:SIZE\n";
     assert_eq!(show.err.text(), expected);
