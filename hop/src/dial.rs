@@ -2,7 +2,7 @@
 //! what the writer must send first.
 
 use crate::delivery;
-use crate::intro::{Intro, Said};
+use crate::intro::{Intro, Probe, Said};
 use crate::stream::LinkStream;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,9 @@ use waft_proto::run::Problem;
 
 /// From the start of an installed stub to its first byte.
 const INSTALLED_DEADLINE: Duration = Duration::from_millis(HELLO_DEADLINE_MS);
+
+/// From the start of a shell to its word about the machine: slow start-up files of the account included.
+const PROBE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// Where the bytes of stubs come from: the controller's own, or a relay's blob store, in which they may
 /// still be arriving.
@@ -69,22 +72,8 @@ pub async fn deliver(
         send(host, &mut stream, &mut intro, header, &bytes).await?;
         return Ok(Dialled { stream, intro, assumed, learned: None });
     }
-    let probe = loop {
-        match intro.next(host)? {
-            Some(Said::Probe(probe)) => break probe,
-            Some(Said::Preamble(_)) => {
-                return Err(Problem::new(
-                    "delivery.failed",
-                    format!("{host} started a stub before it was given one"),
-                ));
-            }
-            None => {}
-        }
-        match stream.incoming.next().await {
-            Some(bytes) => intro.feed(&bytes),
-            None => return Err(ended(host, &intro, &stream)),
-        }
-    };
+    let asked = tokio::time::timeout(PROBE_DEADLINE, probe(host, &mut intro, &mut stream)).await;
+    let probe = asked.map_err(|_| mute(host))??;
     let Some(stub) = probe.arch().and_then(|arch| stubs.choose(arch, kind)) else {
         return Err(delivery::no_stub(host, &probe, kind));
     };
@@ -101,6 +90,31 @@ pub async fn deliver(
     let learned = probe.remembered();
     send(host, &mut stream, &mut intro, header, &bytes).await?;
     Ok(Dialled { stream, intro, assumed, learned })
+}
+
+/// What the delivery line says of the machine.
+async fn probe(host: &str, intro: &mut Intro, stream: &mut LinkStream) -> Result<Probe, Problem> {
+    loop {
+        match intro.next(host)? {
+            Some(Said::Probe(probe)) => return Ok(probe),
+            Some(Said::Preamble(_)) => {
+                let message = format!("{host} started a stub before it was given one");
+                return Err(Problem::new("delivery.failed", message));
+            }
+            None => {}
+        }
+        match stream.incoming.next().await {
+            Some(bytes) => intro.feed(&bytes),
+            None => return Err(ended(host, intro, stream)),
+        }
+    }
+}
+
+fn mute(host: &str) -> Problem {
+    let seconds = PROBE_DEADLINE.as_secs();
+    let message = format!("the login on {host} did not answer the delivery line within {seconds} s");
+    Problem::new("delivery.timeout", message)
+        .hint("the account's shell must be able to run `sh`; see what `ssh` to that host prints")
 }
 
 fn silent(host: &str, path: &str) -> Problem {

@@ -174,8 +174,9 @@ fn parse_probe(text: &str) -> Option<Probe> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let [system, machine, reader, exact, gzip] = words.as_slice() else { return None };
     Some(Probe {
-        system: (*system).to_owned(),
-        machine: (*machine).to_owned(),
+        // Shown to people, and a target wrote it.
+        system: printable(system.as_bytes()),
+        machine: printable(machine.as_bytes()),
         reader: (*reader).to_owned(),
         exact: flag(exact)?,
         gzip: flag(gzip)?,

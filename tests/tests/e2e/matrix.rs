@@ -1,9 +1,14 @@
 //! The matrix of faults: whatever goes wrong, and wherever the target is, waft ends in time with exactly one status per
 //! target, a sentence that a person understands, the right exit code, and nothing left on any host.
 
+mod controller;
 mod delivery;
+mod dials;
 mod guests;
 mod links;
+mod logins;
+mod silence;
+mod together;
 
 use std::time::Duration;
 

@@ -7,17 +7,34 @@ use waft_tests::leak::LeakGuard;
 use waft_tests::process::{descendants, wait_until};
 use waft_tests::proxy::{Direction, Fault, FaultAfter, Settings};
 use waft_tests::sshd::HostSpec;
+use waft_tests::waft::Waft;
 
-/// Bytes towards the target after which its link fails, by phase. The gzipped leaf is 1.19 MB, the artifact of `exec`
-/// 0.28 MB more.
-const PHASES: [(&str, u64); 6] = [
-    ("banner", 10),
-    ("key exchange", 1_200),
-    ("login", 2_500),
-    ("delivery", 700_000),
-    ("end of the delivery", 1_180_000),
-    ("fetch of the artifact", 1_300_000),
-];
+/// Of what the stub's delivery is made, bytes; the artifact of `exec`, 0.28 MB, follows it.
+fn gzip_bytes(kind: &str) -> Result<u64> {
+    let listed = Waft::new("stub")?.arg("list").limit(DEADLINE).run()?.expect_code(0)?.stdout();
+    let rows = listed.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = rows.into_iter().find(|row| row[..2] == [kind, std::env::consts::ARCH]);
+    Ok(row.and_then(|row| row.get(3)?.parse().ok()).expect("a stub for this machine"))
+}
+
+/// How a target ends whose link breaks before it has joined, and after.
+const BEFORE: &[&str] = &["unreachable"];
+const AFTER: &[&str] = &["lost"];
+/// Frames follow a stub at once, so the artifact is on its way before anybody has said hello.
+const EITHER: &[&str] = &["unreachable", "lost"];
+
+/// Bytes towards the target after which its link fails, by phase, and how it ends then.
+fn phases() -> Result<[(&'static str, u64, &'static [&'static str]); 6]> {
+    let leaf = gzip_bytes("leaf")?;
+    Ok([
+        ("banner", 10, BEFORE),
+        ("key exchange", 1_200, BEFORE),
+        ("login", 2_500, BEFORE),
+        ("delivery", leaf / 2, BEFORE),
+        ("end of the delivery", leaf - 10_000, BEFORE),
+        ("fetch of the artifact", leaf + 100_000, EITHER),
+    ])
+}
 
 fn after(fault: Fault, bytes: u64) -> Settings {
     let fault = Some(FaultAfter { fault, direction: Direction::Up, bytes });
@@ -28,10 +45,10 @@ fn after(fault: Fault, bytes: u64) -> Settings {
 fn a_target_whose_link_is_cut_is_unreachable_or_lost() -> Result<()> {
     let guard = LeakGuard::start();
     for place in PLACES {
-        for (phase, bytes) in PHASES {
+        for (phase, bytes, ends) in phases()? {
             let lab = place.lab(proxied(after(Fault::Cut, bytes))).start()?;
             let output = exec(&lab, "sleep 30")?.run()?;
-            held(&format!("{place:?}, cut in {phase}"), &lab, output, &["unreachable", "lost"], 4)?;
+            held(&format!("{place:?}, cut in {phase}"), &lab, output, ends, 4)?;
         }
     }
     guard.check()
@@ -40,14 +57,42 @@ fn a_target_whose_link_is_cut_is_unreachable_or_lost() -> Result<()> {
 #[test]
 fn a_target_behind_an_outer_link_that_is_cut_is_unreachable_or_lost() -> Result<()> {
     let guard = LeakGuard::start();
-    // The bastion's own stub is 1.6 MB; the leaf for those behind it follows.
-    for (phase, bytes) in
-        [("login", 2_500), ("delivery", 900_000), ("the leaf's way through", 2_000_000), ("fetch", 2_950_000)]
-    {
+    // The bastion's own stub is followed by the leaf for those behind it.
+    let (hop, leaf) = (gzip_bytes("hop")?, gzip_bytes("leaf")?);
+    for (phase, bytes, ends) in [
+        ("login", 2_500, BEFORE),
+        ("delivery", hop / 2, BEFORE),
+        ("the leaf's way through", hop + leaf / 2, BEFORE),
+        ("fetch", hop + leaf + 100_000, EITHER),
+    ] {
         let bastion = HostSpec::new("bas").proxied(after(Fault::Cut, bytes));
         let lab = Lab::builder().host(bastion).host(target().via("bas")).start()?;
         let output = exec(&lab, "sleep 30")?.run()?;
-        held(&format!("outer link, cut in {phase}"), &lab, output, &["unreachable", "lost"], 4)?;
+        held(&format!("outer link, cut in {phase}"), &lab, output, ends, 4)?;
+    }
+    guard.check()
+}
+
+/// So much of a blob is sent only to a peer that has said hello and asked for more than the first 256 KiB.
+const WELL_INTO_A_FETCH_BYTES: u64 = 600_000;
+
+#[test]
+fn a_link_cut_in_the_fetch_of_a_large_task_loses_the_target() -> Result<()> {
+    let guard = LeakGuard::start();
+    // Bytes that nothing could make fewer.
+    let noise = |at: u32| format!("\\{:02x}", at.wrapping_mul(2_654_435_761).rotate_left(at % 31) >> 24);
+    let noise: String = (0..1 << 20).map(noise).collect();
+    let text = format!(
+        r#"(module (memory (export "memory") 20) (data (i32.const 0) "{noise}") (func (export "_start")))"#
+    );
+    let bytes = gzip_bytes("leaf")? + WELL_INTO_A_FETCH_BYTES;
+    for place in PLACES {
+        let lab = place.lab(proxied(after(Fault::Cut, bytes))).start()?;
+        let task = lab.dir.path().join("large.wasm");
+        std::fs::write(&task, wat::parse_str(&text).expect("good text")).expect("written");
+        let waft = Waft::new("run")?.lab(&lab).arg(&task).args(["-t", TARGET, "--format", "jsonl"]);
+        let output = waft.limit(DEADLINE).run()?;
+        held(&format!("{place:?}, cut in a large fetch"), &lab, output, AFTER, 4)?;
     }
     guard.check()
 }
@@ -81,7 +126,7 @@ fn a_link_cut_while_the_program_runs_loses_the_target_and_ends_the_program() -> 
 fn ctrl_c_in_any_phase_cancels_and_leaves_nothing() -> Result<()> {
     let guard = LeakGuard::start();
     for place in PLACES {
-        for (phase, bytes) in PHASES {
+        for (phase, bytes, _) in phases()? {
             let mut lab = place.lab(proxied(after(Fault::Stall, bytes))).start()?;
             let waft = exec(&lab, "sleep 30")?.spawn()?;
             wait_until("the link to stall", DEADLINE, || {
@@ -119,7 +164,6 @@ fn a_target_that_never_answers_is_given_up_in_time() -> Result<()> {
 #[test]
 fn a_worker_that_is_killed_fails_its_task_only() -> Result<()> {
     use waft_tests::process::signal_pid;
-    use waft_tests::waft::Waft;
     let guard = LeakGuard::start();
     for place in PLACES {
         let lab = place.lab(target()).start()?;
