@@ -243,6 +243,15 @@ fn no_compiler_argument_parser_or_tls_is_in_the_program() -> Result<()> {
     Ok(())
 }
 
+/// `stub/src/absent.rs` stands in for what the resolver would need: were one linked into a leaf, it would not work.
+#[test]
+fn the_leaf_has_no_resolver() -> Result<()> {
+    const RESOLVER: &str = "nsswitch.conf";
+    assert!(has(&stub("hop")?.1, RESOLVER), "the search is blind");
+    assert!(!has(&stub("leaf")?.1, RESOLVER), "the leaf stub resolves names");
+    Ok(())
+}
+
 #[test]
 fn a_stub_does_not_say_where_it_was_built() -> Result<()> {
     for kind in KINDS {
