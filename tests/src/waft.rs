@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -51,7 +52,7 @@ pub struct Waft {
     environment: Vec<(OsString, OsString)>,
     stdin: Vec<u8>,
     limit: Duration,
-    home: TempDir,
+    home: Arc<TempDir>,
 }
 
 impl Waft {
@@ -82,7 +83,7 @@ impl Waft {
             environment.push((name.into(), path.into()));
         }
         let (arguments, stdin) = (vec![subcommand.into()], Vec::new());
-        Ok(Self { binary, arguments, environment, stdin, limit: RUN_LIMIT, home })
+        Ok(Self { binary, arguments, environment, stdin, limit: RUN_LIMIT, home: Arc::new(home) })
     }
 
     pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
@@ -130,7 +131,7 @@ impl Waft {
         self
     }
 
-    /// HOME; what waft wrote there can be looked at until this is dropped.
+    /// HOME; what waft wrote there can be looked at until this, and each waft that was started, is dropped.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
@@ -147,7 +148,7 @@ impl Waft {
         command.current_dir(self.home.path());
         let running = Running::start(command, self.stdin.clone())
             .context(|| format!("cannot start {}", self.binary.display()))?;
-        Ok(RunningWaft { running, limit: self.limit, line: self.line() })
+        Ok(RunningWaft { running, limit: self.limit, line: self.line(), _home: Arc::clone(&self.home) })
     }
 
     /// Starts it on a terminal.
@@ -173,6 +174,8 @@ pub struct RunningWaft {
     running: Running,
     limit: Duration,
     line: String,
+    /// What waft still writes to must not be removed under it, nor be made again after that.
+    _home: Arc<TempDir>,
 }
 
 impl RunningWaft {
