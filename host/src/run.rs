@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinSet;
 use waft_hop::driver::unix_now;
-use waft_proto::envelope::{Artifact, Envelope};
+use waft_proto::envelope::{Artifact, Envelope, Wall};
 use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::limits::{INLINE_INPUT_BYTES_MAX, SHUTDOWN_MS};
 use waft_proto::msg::{self, BlobKind, Engine, Input, Order, Profile, Report};
@@ -394,20 +394,21 @@ impl Running<'_> {
         self.start(controller, books, &now);
     }
 
-    /// Sends the order: one message for all targets that get the same grants.
+    /// Sends the order: one message for all targets that get the same grants behind the same walls.
     fn start(&mut self, controller: &mut Controller, books: &mut Books<'_>, nodes: &[NodeId]) {
         let shape = controller.shape().clone();
-        let mut groups: BTreeMap<Vec<String>, Vec<NodeId>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Vec<String>, Wall), Vec<NodeId>> = BTreeMap::new();
         for node in nodes.iter().copied() {
             if books.targets.get(&node).is_none_or(|target| target.done) {
                 continue;
             }
-            let own = shape.node(node).map(|node| node.allow.clone()).unwrap_or_default();
+            let (own, wall) =
+                shape.node(node).map(|node| (node.allow.clone(), node.endpoint.wall)).unwrap_or_default();
             let grants: BTreeSet<String> = self.request.allow.iter().cloned().chain(own).collect();
-            groups.entry(grants.into_iter().collect()).or_default().push(node);
+            groups.entry((grants.into_iter().collect(), wall)).or_default().push(node);
         }
-        for (grants, nodes) in groups {
-            if let Err(problem) = self.send(controller, books, grants, &nodes) {
+        for ((grants, wall), nodes) in groups {
+            if let Err(problem) = self.send(controller, books, (grants, wall), &nodes) {
                 for node in nodes {
                     books.end_with(node, Status::Failed, problem.clone());
                 }
@@ -419,7 +420,7 @@ impl Running<'_> {
         &self,
         controller: &mut Controller,
         books: &mut Books<'_>,
-        grants: Vec<String>,
+        (grants, wall): (Vec<String>, Wall),
         nodes: &[NodeId],
     ) -> Result<(), Problem> {
         let targets = ranges(nodes.iter().copied());
@@ -438,6 +439,7 @@ impl Running<'_> {
             timeout_ms: u64::try_from(self.request.timeout.as_millis()).unwrap_or(u64::MAX),
             expires: unix_now() + ORDER_EXPIRY_S,
             nonce,
+            wall,
         };
         let (envelope, signature) = envelope.seal(controller.key())?;
         let input = if params.len() <= INLINE_INPUT_BYTES_MAX {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use waft_proto::envelope::Wall;
 use waft_proto::id::{NodeId, NodeRange};
 use waft_proto::msg::StubKind;
 use waft_proto::run::Problem;
@@ -50,6 +51,8 @@ pub struct Endpoint {
     pub installed: Option<String>,
     pub dir: Option<String>,
     pub no_disk: bool,
+    /// How much of the kernel's walls a task needs there.
+    pub wall: Wall,
     pub connect_timeout_ms: Option<u64>,
 }
 

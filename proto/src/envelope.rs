@@ -31,6 +31,36 @@ pub struct Envelope {
     /// Unix time, seconds. After this nobody starts it.
     pub expires: u64,
     pub nonce: [u8; 8],
+    /// How much of the kernel's walls an execution needs.
+    pub wall: Wall,
+}
+
+/// What is done when a kernel cannot raise all walls around a worker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
+pub enum Wall {
+    /// None beyond wasmtime's and the process border are raised.
+    Off,
+    /// Those that can be raised are; each result says which.
+    #[default]
+    Best,
+    /// The task is refused unless all stand.
+    Required,
+}
+
+impl Wall {
+    pub const ALL: [Wall; 3] = [Wall::Off, Wall::Best, Wall::Required];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Wall::Off => "off",
+            Wall::Best => "best",
+            Wall::Required => "required",
+        }
+    }
+
+    pub fn read(word: &str) -> Option<Wall> {
+        Wall::ALL.into_iter().find(|wall| wall.word() == word)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

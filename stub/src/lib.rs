@@ -23,8 +23,10 @@ pub fn profile() -> Profile {
 }
 
 /// The walls that executions stand behind here, for the hello. Each result says it again, of its own worker.
+///
+/// Must be called before the process has a second thread.
 pub fn walls() -> Vec<String> {
-    worker::walls::expected().iter().map(|wall| (*wall).to_owned()).collect()
+    worker::walls::expected().into_iter().map(str::to_owned).collect()
 }
 
 /// The name of a user, or the number where the machine knows no name. A static program has no NSS: only

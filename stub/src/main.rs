@@ -51,6 +51,8 @@ fn link(how: &str) -> ExitCode {
     {
         let _ = std::fs::remove_file(path);
     }
+    // Before any thread, too: it is tried out in a process that lives for a moment.
+    let walls = waft_stub::walls();
     // Before any thread: from here on this is the child of a keeper that outlives it only to clean up.
     if let Err(error) = waft_stub::process::keep() {
         eprintln!("waft-stub: cannot set up the process that cleans up after it: {error}");
@@ -65,11 +67,11 @@ fn link(how: &str) -> ExitCode {
         }
     };
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve::serve(hello(arch, how), parent));
+    local.block_on(&runtime, serve::serve(hello(arch, how, walls), parent));
     ExitCode::SUCCESS
 }
 
-fn hello(arch: Arch, how: &str) -> Hello {
+fn hello(arch: Arch, how: &str, walls: Vec<String>) -> Hello {
     let system = rustix::system::uname();
     let uid = rustix::process::getuid().as_raw();
     Hello {
@@ -85,7 +87,7 @@ fn hello(arch: Arch, how: &str) -> Hello {
         pid: std::process::id(),
         delivery: how.chars().take(HOW_CHARS_MAX).collect(),
         policy: Policy::None,
-        walls: waft_stub::walls(),
+        walls,
     }
 }
 

@@ -33,6 +33,7 @@ TYPES = {
     "BlobKind": ["Task", "Artifact", "File", "Stub"], "StubKind": ["Leaf", "Hop"],
     "Arch": ["X86_64", "Aarch64"], "Profile": ["Fast", "Small"], "Engine": "arch: Arch, profile: Profile",
     "Policy": ["Enforced", "Advisory", "None"],
+    "Wall": ["Off", "Best", "Required"],
     "Stream": ["Stdout", "Stderr", "Log"],
     "TargetState": ["Selected", "Connecting", "Ready", "Running"],
     "Status": ["Ok", "Changed", "Skipped", "Failed", "TimedOut", "Unreachable", "Lost", "Refused", "Cancelled"],
@@ -64,7 +65,7 @@ TYPES = {
     "Outcome": "status: Status, exit_code: u32?, signal: i32?, stdout_bytes: u64, stderr_bytes: u64, "
                "stdout_truncated: bool, stderr_truncated: bool, ms: u64, walls: [string], problem: Problem?",
     "Envelope": "run: RunId, task: string, targets: [NodeRange], module: Hash, artifacts: [Artifact], params: Hash, "
-                "grants: [string], check: bool, timeout_ms: u64, expires: u64, nonce: [u8; 8]",
+                "grants: [string], check: bool, timeout_ms: u64, expires: u64, nonce: [u8; 8], wall: Wall",
     "Artifact": "engine: Engine, hash: Hash, bytes: u64",
 }
 VARINTS = {"u16": (16, 3), "u32": (32, 5), "u64": (64, 10)}  # bits, and bytes at most

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
-use waft_proto::envelope::{Artifact, Envelope};
+use waft_proto::envelope::{Artifact, Envelope, Wall};
 use waft_proto::id::{Hash, RunId};
 use waft_proto::msg::{Arch, Engine};
 use waft_proto::node::ReadyRun;
@@ -165,6 +165,7 @@ impl Workers {
             timeout_ms: 60_000,
             expires: u64::MAX,
             nonce: [0; 8],
+            wall: Wall::Best,
         };
         let run = ReadyRun { envelope, artifact: hash, code: artifact.clone(), input: params.into() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

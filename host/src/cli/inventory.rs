@@ -67,6 +67,7 @@ fn show(args: InventoryArgs) -> Done {
                 "installed": endpoint.installed,
                 "dir": endpoint.dir,
                 "no_disk": endpoint.no_disk,
+                "wall": endpoint.wall.word(),
             })
         })
         .collect();

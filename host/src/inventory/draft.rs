@@ -7,10 +7,11 @@ use crate::tree::{TARGETS_MAX, Transport, ViaMode};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use waft_proto::envelope::Wall;
 use waft_proto::grant::{Grant, parse_duration_ms};
 
 /// What hosts, groups and the file may set.
-const SHARED: [&str; 13] = [
+const SHARED: [&str; 14] = [
     "user",
     "port",
     "via",
@@ -22,6 +23,7 @@ const SHARED: [&str; 13] = [
     "installed",
     "dir",
     "no_disk",
+    "wall",
     "allow",
     "vars",
 ];
@@ -42,6 +44,7 @@ pub(super) struct Settings {
     pub(super) installed: Option<String>,
     pub(super) dir: Option<String>,
     pub(super) no_disk: Option<bool>,
+    pub(super) wall: Option<Wall>,
     pub(super) allow: Option<Vec<String>>,
     pub(super) vars: Map<String, Json>,
 }
@@ -72,6 +75,7 @@ impl Settings {
         over(&mut self.installed, &nearer.installed);
         over(&mut self.dir, &nearer.dir);
         over(&mut self.no_disk, &nearer.no_disk);
+        over(&mut self.wall, &nearer.wall);
         over(&mut self.allow, &nearer.allow);
         self.vars.extend(nearer.vars.clone());
     }
@@ -343,6 +347,9 @@ impl Reader<'_> {
             }
             "installed" => settings.installed = self.absolute(key, node),
             "dir" => settings.dir = self.absolute(key, node),
+            "wall" => {
+                settings.wall = self.word(key, node, &Wall::ALL.map(|wall| (wall.word(), wall)));
+            }
             "no_disk" => match node.value {
                 Value::Bool(value) => settings.no_disk = Some(value),
                 _ => self.report.expected(node, key, "true or false"),

@@ -85,6 +85,7 @@ fn host(name: &str, settings: Settings, via: Vec<String>, groups: Vec<String>) -
         installed: settings.installed,
         dir: settings.dir,
         no_disk: settings.no_disk.unwrap_or(false),
+        wall: settings.wall.unwrap_or_default(),
         connect_timeout_ms: settings.connect_timeout_ms,
     };
     Host { endpoint, via, allow: settings.allow.unwrap_or_default(), vars: settings.vars, groups }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::tree::{Transport, ViaMode};
 use serde_json::json;
+use waft_proto::envelope::Wall;
 
 fn toml(text: &str) -> Inventory {
     Inventory::parse("i.toml", text, Format::Toml).unwrap_or_else(|problems| panic!("{problems:#?}"))
@@ -52,6 +53,7 @@ tier = 2
 [groups.eu.groups.paris.hosts.par1]
 port = 22
 no_disk = true
+wall = "required"
 via_mode = "tunnel"
 installed = "/usr/bin/waft-stub"
 "#;
@@ -86,6 +88,7 @@ groups:
           par1:
             port: 22
             no_disk: true
+            wall: required
             via_mode: tunnel
             installed: /usr/bin/waft-stub
 "#;
@@ -120,6 +123,7 @@ fn settings_are_inherited_from_the_nearest() {
     let par1 = &inventory.hosts["par1"];
     assert_eq!(par1.groups, ["eu", "paris"]);
     assert_eq!((par1.endpoint.no_disk, par1.endpoint.via_mode), (true, ViaMode::Tunnel));
+    assert_eq!((par1.endpoint.wall, lonely.endpoint.wall), (Wall::Required, Wall::Best));
     assert_eq!(
         inventory.groups["eu"],
         Group { hosts: vec!["par1".to_owned()], groups: vec!["paris".to_owned()] }
@@ -206,6 +210,7 @@ fn every_mistake_is_said_with_its_place() {
         connect_timeout = '10'\n\
         allow = ['fs:/a', 'exce:ls']\n\
         vars = 3\n\
+        wall = 'no'\n\
         [hosts.\"a b\"]\n\
         [hosts.all]\n\
         [hosts.web2]\n\
@@ -231,15 +236,16 @@ fn every_mistake_is_said_with_its_place() {
         "i.toml:10:19: `connect_timeout` cannot be read: expected a duration",
         "i.toml:11:9: the grant `exce:ls` begins with `exce`",
         "i.toml:12:8: `vars` is a number, expected a table of variables",
-        "i.toml:13:8: `a b` cannot be the name of a host",
-        "i.toml:14:8: `all` cannot be the name of a host",
-        "i.toml:16:7: `via` names `wbe1`, which is no host of this inventory | did you mean `web1`?",
-        "i.toml:16:7: `via` names the group `web`, expected one host",
-        "i.toml:18:10: `web[1` cannot be read",
-        "i.toml:19:11: the group `web` names the group `wbe`, which is not defined | did you mean `web`?",
-        "i.toml:19:18: `groups` is a number, expected names of groups",
-        "i.toml:20:9: `web1` is a host and a group",
-        "i.toml:21:9: `local` cannot be the name of a group",
+        "i.toml:13:8: `wall` is `no`, expected off, best or required",
+        "i.toml:14:8: `a b` cannot be the name of a host",
+        "i.toml:15:8: `all` cannot be the name of a host",
+        "i.toml:17:7: `via` names `wbe1`, which is no host of this inventory | did you mean `web1`?",
+        "i.toml:17:7: `via` names the group `web`, expected one host",
+        "i.toml:19:10: `web[1` cannot be read",
+        "i.toml:20:11: the group `web` names the group `wbe`, which is not defined | did you mean `web`?",
+        "i.toml:20:18: `groups` is a number, expected names of groups",
+        "i.toml:21:9: `web1` is a host and a group",
+        "i.toml:22:9: `local` cannot be the name of a group",
     ];
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.starts_with(expected), "found {found}\nexpected {expected}");

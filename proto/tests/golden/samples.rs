@@ -1,6 +1,6 @@
 //! A message of every kind, with every variant of every enum somewhere among them.
 
-use waft_proto::envelope::{Artifact, Envelope};
+use waft_proto::envelope::{Artifact, Envelope, Wall};
 use waft_proto::frame::Lane;
 use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::msg::*;
@@ -208,6 +208,7 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
         timeout_ms: 30_000,
         expires: 1_800_000_000,
         nonce: [1, 2, 3, 4, 5, 6, 7, 8],
+        wall: Wall::Required,
     };
     list.push(("envelope".into(), Sample::Envelope(envelope)));
     list.push((

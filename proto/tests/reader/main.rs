@@ -6,7 +6,7 @@ mod process;
 use process::{Reader, frame, python};
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
-use waft_proto::envelope::{Artifact, Envelope};
+use waft_proto::envelope::{Artifact, Envelope, Wall};
 use waft_proto::frame::Lane;
 use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::limits::*;
@@ -80,6 +80,7 @@ fn envelope(number: u8, code: &[u8], params: Hash) -> Envelope {
         timeout_ms: 1000,
         expires: unix() + 600,
         nonce: [number; 8],
+        wall: Wall::Best,
     }
 }
 

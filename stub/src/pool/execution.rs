@@ -56,7 +56,11 @@ pub(super) async fn execute(
     };
     let worker = match worker {
         Ok(worker) => worker,
-        Err(problem) => return Outcome::without_start(Status::Failed, Some(problem)),
+        Err(problem) => {
+            let refused = problem.code.starts_with("wall.");
+            let status = if refused { Status::Refused } else { Status::Failed };
+            return Outcome::without_start(status, Some(problem));
+        }
     };
     let (outcome, spare) = carry_out(shared, job, worker, events, cancelled).await;
     if let Some(worker) = spare {

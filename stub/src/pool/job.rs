@@ -87,6 +87,7 @@ impl Job {
         let timeout = Duration::from_millis(envelope.timeout_ms.min(limits.time_ms.unwrap_or(u64::MAX)));
         let load = Load {
             engine,
+            wall: envelope.wall,
             // A dry run writes nowhere.
             dirs: grants
                 .dirs()

@@ -132,7 +132,11 @@ fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
 fn rejected(job: &Job, fault: Fault, text: &str) -> Problem {
     let (task, target) = (&job.task, &job.target);
     match fault {
-        Fault::Walls => Problem::new("worker.walls", format!("on `{target}`, {text}")),
+        Fault::Walls => {
+            Problem::new("wall.missing", format!("task `{task}` was not started on `{target}`: {text}")).hint(
+                "this host is set to `wall = \"required\"`; with \"best\" a result says which walls stood",
+            )
+        }
         Fault::Artifact => {
             Problem::new("task.artifact", format!("task `{task}` cannot be loaded on `{target}`: {text}"))
                 .hint("waft and its stub must be of the same release")

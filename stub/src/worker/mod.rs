@@ -19,9 +19,10 @@ pub(crate) mod wire;
 use crate::program::Order;
 use guest::Guest;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::ExitCode;
 use std::sync::Arc;
+use walls::Walls;
 use wire::{FromWorker, Link, Load, ToWorker, cut, packet_buffer};
 
 /// Addresses that `fast` takes for one memory with its guard, and the memory's neighbours, bytes.
@@ -54,12 +55,11 @@ fn serve() -> std::io::Result<()> {
 }
 
 fn work(link: Link, artifact: OwnedFd, load: &Load) -> std::io::Result<()> {
-    let walls = match walls::raise(&link, &artifact, load) {
-        Ok(walls) => walls,
-        Err(text) => return link.send(&FromWorker::Rejected { fault: wire::Fault::Walls, text: cut(&text) }),
-    };
-    let guest = match Guest::load(File::from(artifact), load) {
-        Ok(guest) => guest,
+    let kept = [link.as_raw_fd(), artifact.as_raw_fd()];
+    let loaded = Walls::raise(load.wall, &load.dirs, &load.limits, &kept)
+        .and_then(|walls| Ok((Guest::load(File::from(artifact), load)?, walls.close()?)));
+    let (guest, walls) = match loaded {
+        Ok(loaded) => loaded,
         Err((fault, text)) => return link.send(&FromWorker::Rejected { fault, text: cut(&text) }),
     };
     let time = tokio::runtime::Builder::new_current_thread().enable_time().build()?;

@@ -14,6 +14,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use waft_proto::envelope::Wall;
 use waft_proto::limits::CHUNK_BYTES_MAX;
 use waft_proto::msg::{Engine, Stream};
 
@@ -66,25 +67,26 @@ pub(crate) enum ToWorker<'a> {
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(crate) struct Load {
     pub(crate) engine: Engine,
+    pub(crate) wall: Wall,
     pub(crate) dirs: Vec<Dir>,
     pub(crate) limits: Limits,
 }
 
 /// A granted directory, preopened under the same absolute path.
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub(crate) struct Dir {
-    pub(crate) path: String,
-    pub(crate) writable: bool,
+pub struct Dir {
+    pub path: String,
+    pub writable: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-pub(crate) struct Limits {
+pub struct Limits {
     /// Linear memory, bytes.
-    pub(crate) memory_bytes: u64,
+    pub memory_bytes: u64,
     /// Each of stdout and stderr, bytes; what is written beyond it is counted and dropped.
-    pub(crate) out_bytes: u64,
+    pub out_bytes: u64,
     /// Open files of the worker, number.
-    pub(crate) files: u64,
+    pub files: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -134,7 +136,7 @@ pub(crate) enum FromWorker<'a> {
 
 /// Why a worker cannot run its module at all. The stub makes the sentence.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// The walls could not be raised.
     Walls,
     /// The artifact cannot be loaded here.

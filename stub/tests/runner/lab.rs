@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use waft_proto::envelope::{Artifact, Envelope};
+use waft_proto::envelope::{Artifact, Envelope, Wall};
 use waft_proto::id::{Hash, RunId};
 use waft_proto::msg::{Arch, Engine, Outcome, Profile, Stream};
 use waft_proto::node::ReadyRun;
@@ -25,6 +25,7 @@ pub(crate) struct Order {
     pub(crate) params: Vec<u8>,
     pub(crate) timeout: Duration,
     pub(crate) check: bool,
+    pub(crate) wall: Wall,
     pub(crate) profile: Profile,
 }
 
@@ -36,6 +37,7 @@ pub(crate) fn task(wat: impl Into<String>) -> Order {
         params: b"{}".to_vec(),
         timeout: PATIENCE,
         check: false,
+        wall: Wall::Required,
         profile: waft_stub::profile(),
     }
 }
@@ -61,6 +63,11 @@ impl Order {
         self
     }
 
+    pub(crate) fn wall(mut self, wall: Wall) -> Order {
+        self.wall = wall;
+        self
+    }
+
     pub(crate) fn profile(mut self, profile: Profile) -> Order {
         self.profile = profile;
         self
@@ -82,6 +89,7 @@ impl Order {
             timeout_ms: u64::try_from(self.timeout.as_millis()).expect("a short time"),
             expires: u64::MAX,
             nonce: [0; 8],
+            wall: self.wall,
         };
         let input = Arc::from(self.params.as_slice());
         Job::prepare(ReadyRun { envelope, artifact, code, input }, "web1")

@@ -8,7 +8,7 @@ mod parts;
 pub(crate) use parts::*;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
-use waft_proto::envelope::{Artifact, Envelope};
+use waft_proto::envelope::{Artifact, Envelope, Wall};
 use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::msg::*;
 use waft_proto::node::{Event, Node, Peer};
@@ -242,6 +242,7 @@ impl World {
             timeout_ms: 1000,
             expires: UNIX + 3600,
             nonce: [number; 8],
+            wall: Wall::Best,
         }
     }
 

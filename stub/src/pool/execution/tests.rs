@@ -16,7 +16,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use waft_proto::envelope::Envelope;
+use waft_proto::envelope::{Envelope, Wall};
 use waft_proto::id::{Hash, RunId};
 use waft_proto::msg::{Outcome, Stream};
 use waft_proto::node::ReadyRun;
@@ -37,6 +37,7 @@ fn job() -> Job {
         timeout_ms: 30_000,
         expires: u64::MAX,
         nonce: [0; 8],
+        wall: Wall::Best,
     };
     let ready = ReadyRun { envelope, artifact: Hash::of(b""), code: Arc::from([]), input: Arc::from([]) };
     Job::prepare(ready, "web1").expect("a good order")

@@ -1,0 +1,193 @@
+//! A root directory that holds the granted directories under their own paths, and nothing else.
+//!
+//! A mount namespace of its own; for an ordinary user inside a user namespace of its own, which is what gives the right
+//! to mount there. Granted directories are bound with all that is mounted below them. The old root is gone afterwards: no
+//! path, no descriptor and no `..` leads there.
+
+use super::super::wire::Dir;
+use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
+use rustix::io::Errno;
+use rustix::mount::{
+    MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
+    mount_remount, unmount,
+};
+use rustix::process::{fchdir, getgid, getuid, pivot_root};
+use rustix::thread::UnshareFlags;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+/// Where the new root is put together: the first of these that is a directory. It is covered in our own namespace only.
+const PLACES: [&str; 6] = ["/tmp", "/run", "/mnt", "/dev", "/usr", "/etc"];
+/// The new root holds directories only, and few.
+const ROOT_OPTIONS: &CStr = c"size=64k,nr_inodes=16k,mode=755";
+
+const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+
+/// Enters the new root. An error is a sentence on what the kernel refused; then every path is what it was.
+pub(super) fn enter(dirs: &[Dir]) -> Result<(), String> {
+    let step = |what: &'static str| move |error: Errno| format!("{what}: {}", io::Error::from(error));
+    unshare()?;
+    // Later mounts of the machine still come to us; ours go to nobody.
+    mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+        .map_err(step("mounts cannot be made private"))?;
+    let mut dirs: Vec<&Dir> = dirs.iter().collect();
+    // What lies in another comes after it.
+    dirs.sort_by(|a, b| a.path.cmp(&b.path));
+    // Opened before the new root may cover them.
+    let sources = dirs
+        .iter()
+        .map(|dir| open(dir.path.as_str(), PATH_ONLY, Mode::empty()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(step("a granted directory cannot be opened"))?;
+    let place = PLACES
+        .into_iter()
+        .find(|place| Path::new(place).is_dir())
+        .ok_or("there is no directory to put the new root on")?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    let all = dirs.first().is_some_and(|dir| dir.path == "/");
+    if !all {
+        mount("waft", place, "tmpfs", flags, ROOT_OPTIONS).map_err(step("no new root can be mounted"))?;
+    }
+    let filled = fill(place, &dirs, &sources);
+    drop(sources);
+    let root = match filled {
+        Ok(root) => root,
+        Err(reason) => {
+            // The directories that it covers are there again.
+            let _ = unmount(place, UnmountFlags::DETACH);
+            return Err(reason);
+        }
+    };
+    fchdir(&root).map_err(step("the new root cannot be entered"))?;
+    pivot_root(".", ".").map_err(step("the root cannot be changed"))?;
+    unmount(".", UnmountFlags::DETACH).map_err(step("the old root cannot be left"))?;
+    rustix::process::chdir("/").map_err(step("the new root cannot be entered"))?;
+    if !all {
+        mount_remount("/", flags | MountFlags::RDONLY, c"")
+            .map_err(step("the new root cannot be made read-only"))?;
+    }
+    Ok(())
+}
+
+/// Puts the granted directories below the new root, which is opened.
+fn fill(place: &str, dirs: &[&Dir], sources: &[OwnedFd]) -> Result<OwnedFd, String> {
+    let failed = |path: &str, error: Errno| format!("{path} cannot be mounted: {}", io::Error::from(error));
+    let mut root = open(place, PATH_ONLY, Mode::empty()).map_err(|error| failed(place, error))?;
+    for (at, (dir, source)) in dirs.iter().zip(sources).enumerate() {
+        bind(&mut root, place, dir, source, dirs.get(..at).unwrap_or_default())
+            .map_err(|error| failed(&dir.path, error))?;
+    }
+    Ok(root)
+}
+
+fn unshare() -> Result<(), String> {
+    let (user, group) = (getuid(), getgid());
+    let mut flags = UnshareFlags::NEWNS;
+    if !user.is_root() {
+        flags |= UnshareFlags::NEWUSER;
+    }
+    // SAFETY: descriptors stay shared with nobody: this process has one thread, and NEWFS and FILES are not asked for.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+        .map_err(|error| format!("no namespace can be made: {}", io::Error::from(error)))?;
+    if user.is_root() {
+        return Ok(());
+    }
+    let write = |file: &str, text: String| {
+        std::fs::write(file, text).map_err(|error| format!("{file} cannot be written: {error}"))
+    };
+    let (user, group) = (user.as_raw(), group.as_raw());
+    write("/proc/self/setgroups", "deny".to_owned())?;
+    write("/proc/self/uid_map", format!("{user} {user} 1"))?;
+    write("/proc/self/gid_map", format!("{group} {group} 1"))
+}
+
+/// Makes one granted directory appear below the new root. `known` are those that are there already.
+fn bind(
+    root: &mut OwnedFd,
+    place: &str,
+    dir: &Dir,
+    source: &OwnedFd,
+    known: &[&Dir],
+) -> rustix::io::Result<()> {
+    let path = dir.path.trim_start_matches('/');
+    if path.is_empty() {
+        mount_bind_recursive(own(source), place)?;
+        *root = open(place, PATH_ONLY, Mode::empty())?;
+        return restrict(root, dir.writable);
+    }
+    // Inside another granted directory it is there already, and nothing may be made there.
+    if !known.iter().any(|outer| holds(&outer.path, &dir.path)) {
+        make(root, path)?;
+    }
+    mount_bind_recursive(own(source), own(&within(root, path)?))?;
+    // Opened anew, because now it is the mount.
+    restrict(&within(root, path)?, dir.writable)
+}
+
+fn holds(outer: &str, inner: &str) -> bool {
+    outer == "/" || inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// A directory below the new root, by no symlink: it could lead to what was not granted.
+fn within(root: &OwnedFd, path: &str) -> rustix::io::Result<OwnedFd> {
+    openat2(root, path, PATH_ONLY, Mode::empty(), ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS)
+}
+
+/// `mkdir -p` on the new root itself.
+fn make(root: &OwnedFd, path: &str) -> rustix::io::Result<()> {
+    let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+    for end in ends {
+        match mkdirat(root, path.get(..end).unwrap_or_default(), Mode::from_raw_mode(0o755)) {
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The path of an open descriptor, for calls that take only paths.
+fn own(descriptor: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", descriptor.as_raw_fd())
+}
+
+/// Nothing is executed from there, no set-uid program counts, and what is granted `ro` is read-only, all that is mounted
+/// below included.
+fn restrict(mount: &OwnedFd, writable: bool) -> rustix::io::Result<()> {
+    let mut set = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    if !writable {
+        set |= libc::MOUNT_ATTR_RDONLY;
+    }
+    match set_attributes(mount, set, libc::AT_RECURSIVE) {
+        // Before Linux 5.12: what is mounted below it keeps what it was.
+        Err(Errno::NOSYS) => {
+            let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NOEXEC;
+            if !writable {
+                flags |= MountFlags::RDONLY;
+            }
+            mount_remount(own(mount), flags, c"")
+        }
+        done => done,
+    }
+}
+
+fn set_attributes(mount: &OwnedFd, set: u64, flags: i32) -> rustix::io::Result<()> {
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    // SAFETY: the structure lives through the call, and its size goes with it.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            flags | libc::AT_EMPTY_PATH,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
+    };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
+    }
+}
