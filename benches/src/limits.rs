@@ -67,7 +67,11 @@ pub(crate) const LIMITS: &[Limit] = &[
     limit("sandbox", "a warm worker", 3.0),
     // The start of a process is two milliseconds, of some 50 µs each.
     limit("sandbox", "a run over a local link to a warm worker", 30.0),
-    limit("sandbox", "a new worker", 60.0),
+    limit("sandbox", "a warm worker, beside one without the kernel's walls", 2.0),
+    limit("sandbox", "a new worker", 90.0),
+    limit("sandbox", "a new worker without the kernel's walls", 60.0),
+    // Milliseconds: what the project promises.
+    limit("sandbox", "a new worker, milliseconds", 15.0),
 ];
 
 pub(crate) struct Fault {

@@ -88,6 +88,12 @@ impl Row {
         self
     }
 
+    /// The time itself has a bound, in milliseconds: where a promise is one, and has room for a slow machine.
+    pub(crate) fn bounded_ms(mut self, own: &Samples) -> Row {
+        self.bounded = Some(own.median().as_secs_f64() * 1e3);
+        self
+    }
+
     /// Also told in round trips of the link.
     pub(crate) fn over(mut self, rtt: Duration) -> Row {
         if let (Amount::Time { median, .. } | Amount::Derived(median), false) = (&self.amount, rtt.is_zero())

@@ -55,31 +55,38 @@ pub(super) fn measure(bench: &Bench) -> Result<Table> {
 
     let floor = Floor::new(engine, &artifact)?;
     let program = stub(bench)?;
-    let workers = Workers::new(Pool::with_program(program.clone()), engine, &wasm, &artifact)?;
+    let start = |wall| Workers::new(Pool::with_program(program.clone()), engine, &wasm, &artifact, wall);
+    let (workers, open) = (start(Wall::Required)?, start(Wall::Off)?);
     let mut link = Connected::to_this_machine(bench)?;
     let request = task(TASK, &wasm);
-    let [in_process, in_worker, over_link] = take_turns(
+    let [in_process, in_worker, in_open_worker, over_link] = take_turns(
         bench.rounds(ROUNDS),
-        [&mut || floor.execute(), &mut || workers.execute(), &mut || link.run(&request)],
-    )?;
-    workers.end();
-    link.stop()?;
-    let [new_worker] = take_turns(
-        bench.rounds(ROUNDS_STARTING),
-        [&mut || {
-            let workers = Workers::new(Pool::with_program(program.clone()), engine, &wasm, &artifact)?;
-            let took = workers.execute();
-            workers.end();
-            took
+        [&mut || floor.execute(), &mut || workers.execute(), &mut || open.execute(), &mut || {
+            link.run(&request)
         }],
     )?;
+    workers.end();
+    open.end();
+    link.stop()?;
+    let anew = |wall| {
+        let workers = start(wall)?;
+        let took = workers.execute();
+        workers.end();
+        took
+    };
+    let [new_worker, new_open_worker] =
+        take_turns(bench.rounds(ROUNDS_STARTING), [&mut || anew(Wall::Required), &mut || anew(Wall::Off)])?;
 
     let row = |name: &str, samples: &Samples| Row::time(name, samples).against(samples, &in_process);
     let rows = vec![
         Row::time("floor: the engine in this process", &in_process),
         Row::time("a warm worker", &in_worker).against_after(WORKER_ALLOWED, &in_worker, &in_process),
+        Row::time("a warm worker, beside one without the kernel's walls", &in_worker)
+            .against(&in_worker, &in_open_worker),
         row("a run over a local link to a warm worker", &over_link),
         row("a new worker", &new_worker),
+        row("a new worker without the kernel's walls", &new_open_worker),
+        Row::time("a new worker, milliseconds", &new_worker).bounded_ms(&new_worker),
     ];
     Ok(Table { name: NAME, about: ABOUT, rows })
 }
@@ -151,7 +158,7 @@ struct Workers {
 }
 
 impl Workers {
-    fn new(pool: Pool, engine: Engine, wasm: &[u8], artifact: &Arc<[u8]>) -> Result<Workers> {
+    fn new(pool: Pool, engine: Engine, wasm: &[u8], artifact: &Arc<[u8]>, wall: Wall) -> Result<Workers> {
         let (hash, params) = (Hash::of(artifact), b"{}".as_slice());
         let envelope = Envelope {
             run: RunId([0; 16]),
@@ -165,7 +172,7 @@ impl Workers {
             timeout_ms: 60_000,
             expires: u64::MAX,
             nonce: [0; 8],
-            wall: Wall::Best,
+            wall,
         };
         let run = ReadyRun { envelope, artifact: hash, code: artifact.clone(), input: params.into() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -236,7 +236,7 @@ fn every_mistake_is_said_with_its_place() {
         "i.toml:10:19: `connect_timeout` cannot be read: expected a duration",
         "i.toml:11:9: the grant `exce:ls` begins with `exce`",
         "i.toml:12:8: `vars` is a number, expected a table of variables",
-        "i.toml:13:8: `wall` is `no`, expected off, best or required",
+        "i.toml:13:8: `wall` is `no`, expected off or best or required",
         "i.toml:14:8: `a b` cannot be the name of a host",
         "i.toml:15:8: `all` cannot be the name of a host",
         "i.toml:17:7: `via` names `wbe1`, which is no host of this inventory | did you mean `web1`?",
