@@ -46,9 +46,11 @@ if [ "$arch" = x86_64 ]; then
         packed=' -Clink-arg=-Wl,-z,pack-relative-relocs'
     fi
 fi
+# Randomness comes from the system call: without it there are devices, which a worker cannot see, and a leaf has no dlsym to
+# look for it (stub/src/absent.rs).
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 # One signature is checked per run: the serial backend of the curve is fast enough, and the smallest.
-export RUSTFLAGS="-Ctarget-feature=+crt-static$packed --cfg curve25519_dalek_backend=\"serial\" --remap-path-prefix=$PWD=/waft --remap-path-prefix=$registry=/registry"
+export RUSTFLAGS="-Ctarget-feature=+crt-static$packed --cfg curve25519_dalek_backend=\"serial\" --cfg getrandom_backend=\"linux_getrandom\" --remap-path-prefix=$PWD=/waft --remap-path-prefix=$registry=/registry"
 
 # Both kinds come out of cargo under one name, and several builds may run side by side.
 build=target/stub
