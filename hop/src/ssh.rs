@@ -15,6 +15,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::io::{DuplexStream, copy_bidirectional};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use waft_proto::msg::{Delivery, StubKind};
@@ -28,6 +29,10 @@ const KNOCK_PAUSE: Duration = Duration::from_millis(150);
 const DEADLINE_STEP: Duration = Duration::from_millis(50);
 /// Portions of a channel that wait to be read. With 32 KiB each this bounds the memory of a link.
 const CHANNEL_PORTIONS: usize = 8;
+/// What waits between a session and the one that is carried inside of it, bytes each way: more than the window of the inner
+/// one (russh's 2 MiB), so that the outer never has to wait for the inner to read. It would wait for good: an inner session
+/// that writes does not read until the outer has taken what it writes.
+const TUNNEL_BYTES: usize = 4 << 20;
 /// Public keys tried on one server; sshd gives up after 6 failures (MaxAuthTries).
 const IDENTITIES_MAX: usize = 6;
 /// Rounds of keyboard-interactive questions.
@@ -533,7 +538,7 @@ impl Session {
     }
 
     /// A stream through this host to another, as ssh's ProxyJump does: this host sees only ciphertext.
-    pub async fn tunnel(&self, host: &str, port: u16) -> Result<russh::ChannelStream<client::Msg>, Problem> {
+    pub async fn tunnel(&self, host: &str, port: u16) -> Result<DuplexStream, Problem> {
         let channel =
             self.handle.channel_open_direct_tcpip(host, u32::from(port), "127.0.0.1", 0).await.map_err(
                 |error| {
@@ -544,7 +549,11 @@ impl Session {
                     .hint("the host may be down, or forwarding forbidden there (AllowTcpForwarding)")
                 },
             )?;
-        Ok(channel.into_stream())
+        let mut channel = channel.into_stream();
+        let (ours, mut theirs) = tokio::io::duplex(TUNNEL_BYTES);
+        // Ends with either side, and the other then sees that end.
+        tokio::spawn(async move { copy_bidirectional(&mut channel, &mut theirs).await });
+        Ok(ours)
     }
 }
 

@@ -11,6 +11,7 @@
 //! | [`proxy`] | a link in the middle: delay, counting, cutting, stalling |
 //! | [`waft`] | the program, with an environment of its own and a time limit |
 //! | [`snapshot`], [`watch`] | what changed on a file system, and what came and went |
+//! | [`machine`] | a target with a file system and processes of its own |
 //! | [`leak`] | what a test left behind |
 //! | [`process`] | starting, waiting for and ending processes |
 //!
@@ -30,6 +31,7 @@ mod error;
 pub mod keys;
 pub mod lab;
 pub mod leak;
+pub mod machine;
 pub mod process;
 pub mod proxy;
 pub mod snapshot;

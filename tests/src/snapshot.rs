@@ -1,7 +1,9 @@
 //! What a file system looked like, and what has changed since.
 //!
 //! Compared are: kind, mode, owner and group, size, modification time, content (blake3), target of a link, numbers
-//! of a device. Not compared: access and change times, extended attributes, hard link counts, sizes of directories.
+//! of a device, inode, and the time of the last change of any of these: the kernel sets it, and nobody can set it
+//! back, so it also tells of extended attributes, hard links, and what was changed and restored. Not compared: access
+//! times, sizes of directories.
 //! A directory's modification time tells that something came and went in it; [`watch`](crate::watch) tells what.
 //!
 //! Other file systems mounted below a root are not entered: nobody means /proc when they say `/`. FIFOs, sockets and
@@ -32,6 +34,10 @@ struct Entry {
     gid: u32,
     /// Seconds and nanoseconds since the epoch.
     modified: (i64, i64),
+    /// The same, of the inode.
+    changed: (i64, i64),
+    /// Device and number.
+    inode: (u64, u64),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,6 +173,8 @@ impl Entry {
             uid: metadata.uid(),
             gid: metadata.gid(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            inode: (metadata.dev(), metadata.ino()),
         })
     }
 
@@ -191,6 +199,15 @@ impl Entry {
         if self.modified != new.modified {
             let ((a, a_ns), (b, b_ns)) = (self.modified, new.modified);
             changes.push(format!("mtime {a}.{a_ns:09} -> {b}.{b_ns:09}"));
+        }
+        if self.inode != new.inode {
+            let ((a_dev, a), (b_dev, b)) = (self.inode, new.inode);
+            changes.push(format!("inode {a_dev}:{a} -> {b_dev}:{b}"));
+        }
+        // Every change above brings this one along.
+        if self.changed != new.changed && changes.is_empty() {
+            let ((a, a_ns), (b, b_ns)) = (self.changed, new.changed);
+            changes.push(format!("ctime {a}.{a_ns:09} -> {b}.{b_ns:09}"));
         }
         changes
     }

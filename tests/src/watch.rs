@@ -4,6 +4,8 @@
 //! happened before it was called. inotify does not recurse by itself: a directory that appears is watched a moment
 //! later, and what it already holds by then is reported as created. What came *and* went in it before that moment
 //! is missed; the directory itself never is. Mounts made after the start are not entered.
+//!
+//! Writing to a device (/dev/null) changes no file and is no event.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -12,6 +14,7 @@ use std::fs;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
@@ -217,6 +220,9 @@ impl Watcher {
         } else {
             Change::Attributes
         };
+        if change == Change::Written && is_device(&path) {
+            return Ok(());
+        }
         let is_new_directory = change == Change::Created && flags.contains(ReadFlags::ISDIR);
         self.push(change, path.clone());
         if is_new_directory {
@@ -268,4 +274,10 @@ impl Watcher {
     fn is_excluded(&self, path: &Path) -> bool {
         self.excluded.iter().any(|excluded| path.starts_with(excluded))
     }
+}
+
+/// One that is gone by now counts as a file; its coming and going are events anyway.
+fn is_device(path: &Path) -> bool {
+    let kind = fs::symlink_metadata(path).map(|metadata| metadata.file_type());
+    kind.is_ok_and(|kind| kind.is_char_device() || kind.is_block_device())
 }

@@ -16,7 +16,7 @@ if [ $g = 1 ] && [ $z = 0 ]; then fail gzip; fi;
 if [ "$d" = - ]; then d=; fi;
 case $p in
 perl) export PERL_BADLANG=0; exec perl -e "@PERL@" "$n" "$g" "$w" "$m" "$XDG_RUNTIME_DIR" /dev/shm "$d";;
-python3) exec python3 -c "$(printf "@PYTHON@")" "$n" "$g" "$w" "$m" "$XDG_RUNTIME_DIR" /dev/shm "$d";;
+python3) exec python3 -IB -c "$(printf "@PYTHON@")" "$n" "$g" "$w" "$m" "$XDG_RUNTIME_DIR" /dev/shm "$d";;
 esac;
 if [ $w = mem ]; then fail memfd no perl or python3; fi;
 room() { if [ $p = dd ]; then dd if=/dev/zero bs=$n count=3; else head -c $((n * 3)) /dev/zero; fi; };

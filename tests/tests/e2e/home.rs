@@ -1,4 +1,4 @@
-//! What waft leaves on a target, and what of the user's keys gets there: nothing.
+//! What of the user's keys gets to a target: nothing. What waft changes and leaves there is in `whole`.
 
 use crate::LIMIT;
 use crate::via::behind_a_bastion;
@@ -8,39 +8,8 @@ use std::path::PathBuf;
 use waft_tests::agent::Agent;
 use waft_tests::lab::Lab;
 use waft_tests::process::{descendants, wait_until};
-use waft_tests::snapshot::Snapshot;
-use waft_tests::sshd::HostSpec;
-use waft_tests::user::User;
 use waft_tests::waft::Waft;
-use waft_tests::watch::Watch;
 use waft_tests::{Result, need_root};
-
-#[test]
-fn memfd_mode_changes_no_file_and_none_comes_and_goes() -> Result<()> {
-    need_root!("an account of its own, whose files nobody else touches");
-    let user = User::with_shell("/bin/bash").create()?;
-    let lab = Lab::builder().host(HostSpec::new("h1").login(&user)).start()?;
-    // A first login, so that what sshd and PAM make once is there already.
-    assert!(lab.ssh(&["h1", "true"])?.status.success());
-    let roots = [user.home.as_path(), "/dev/shm".as_ref(), "/var/tmp".as_ref()];
-    let before = Snapshot::take(&roots, &[])?;
-    let watch = Watch::start(&roots, &[])?;
-    let output = Waft::new("ping")?.lab(&lab).args(["-t", "h1", "--format", "json"]).limit(LIMIT).run()?;
-    assert!(output.expect_code(0)?.stdout().contains("\"memfd\""));
-    Waft::new("run")?
-        .lab(&lab)
-        .args(["facts", "--allow", "facts", "-t", "h1"])
-        .limit(LIMIT)
-        .run()?
-        .expect_code(0)?;
-    lab.wait_idle()?;
-    let seen = watch.finish()?;
-    assert!(seen.came_and_went().is_empty(), "{:?}", seen.events);
-    let after = Snapshot::take(&roots, &[])?;
-    let changed = before.diff(&after).to_string();
-    assert!(changed.is_empty(), "{changed}");
-    Ok(())
-}
 
 /// Everything readable of a process: memory, environment, open files.
 fn holds(pid: u32, needle: &[u8]) -> bool {
