@@ -52,7 +52,7 @@ def chunk(data, counter, root):
 
 
 def tree(data, counter, root):
-    """The chaining value of a subtree; its left half is the largest full one that leaves something for the right."""
+    """The chaining value of a subtree; the left half is the largest full one that leaves a rest."""
     if len(data) <= CHUNK_BYTES:
         return chunk(data, counter, root)
     chunks = -(-len(data) // CHUNK_BYTES)

@@ -1,5 +1,6 @@
-"""Verification of an ed25519 signature, after RFC 8032, section 5.1, in its strict form: keys and nonces of small order
-and scalars that are not canonical are refused. Made to be read: it takes milliseconds, and nothing in it is secret."""
+"""Verification of an ed25519 signature, after RFC 8032, section 5.1, in its strict form: keys and nonces of
+small order and scalars that are not canonical are refused. Made to be read: it takes milliseconds, and
+nothing in it is secret."""
 
 import hashlib
 

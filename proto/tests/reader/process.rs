@@ -32,7 +32,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// The running stub, and what it wrote after the preamble so far.
     pub(crate) fn start() -> (Reader, Vec<u8>) {
-        let mut child = python().arg("--stub").spawn().expect("python3 runs");
+        let mut child = python().args(["--link", "local"]).spawn().expect("python3 runs");
         let input = child.stdin.take();
         let mut stdout = child.stdout.take().expect("a pipe");
         let (send, output) = channel();
