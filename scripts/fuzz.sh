@@ -1,23 +1,27 @@
 #!/usr/bin/env bash
-# Fuzzes every target of proto/fuzz for a while: scripts/fuzz.sh [SECONDS] [AT_ONCE]. Needs cargo-fuzz and a nightly Rust.
+# Fuzzes every target of each crate that has some: scripts/fuzz.sh [SECONDS] [AT_ONCE]. Needs cargo-fuzz and a nightly Rust.
 set -euo pipefail
-cd "$(dirname "$0")/../proto"
+cd "$(dirname "$0")/.."
 
 seconds=${1:-60}
 at_once=${2:-2}
-if ! compgen -G 'fuzz/fuzz_targets/*.rs' >/dev/null; then
-    echo 'proto/fuzz has no targets: nothing to fuzz'
-    exit 0
-fi
-mapfile -t targets < <(cargo +nightly fuzz list)
-# One build for all, before any clock runs.
-cargo +nightly fuzz build
+crates=(proto policy)
+targets=()
+for crate in "${crates[@]}"; do
+    # In a variable of its own, so that a failure is one. One build for all, before any clock runs.
+    names=$(cd "$crate" && cargo +nightly fuzz list)
+    (cd "$crate" && cargo +nightly fuzz build)
+    while read -r name; do targets+=("$crate/$name"); done <<<"$names"
+done
 echo "fuzzing ${targets[*]}: $seconds s each, $at_once at once"
-# A crash leaves its input in proto/fuzz/artifacts, and libFuzzer's last lines say which.
+# A crash leaves its input in fuzz/artifacts of the crate, and libFuzzer's last lines say which.
 fuzz_one() {
-    local log
+    local log words=()
     log=$(mktemp)
-    if cargo +nightly fuzz run "$1" -- -max_total_time="$seconds" -rss_limit_mb=1024 -timeout=10 >"$log" 2>&1; then
+    cd "${1%/*}"
+    if [ -f "fuzz/${1#*/}.dict" ]; then words=(-dict="fuzz/${1#*/}.dict"); fi
+    if cargo +nightly fuzz run "${1#*/}" -- -max_total_time="$seconds" -rss_limit_mb=1024 -timeout=10 "${words[@]}" \
+        >"$log" 2>&1; then
         echo "$1: $(grep -o 'Done [0-9]* runs.*' "$log" | tail -n 1)"
         rm -f "$log"
     else

@@ -72,6 +72,8 @@ pub(crate) const LIMITS: &[Limit] = &[
     limit("sandbox", "a new worker without the kernel's walls", 60.0),
     // Milliseconds: what the project promises.
     limit("sandbox", "a new worker, milliseconds", 15.0),
+    // Milliseconds: what the project promises.
+    limit("policy", "deciding by the last of 1 000 rules, milliseconds", 1.0),
 ];
 
 pub(crate) struct Fault {

@@ -8,20 +8,24 @@
 //!
 //! The library emits events; only [`report`] shows them, and only [`cli`] knows clap and prints.
 
+pub mod audit;
 pub mod census;
 pub mod cli;
 pub mod compile;
 pub mod controller;
 pub mod demo;
 pub mod event;
+pub mod explain;
 pub mod files;
 pub mod inventory;
+pub mod manifest;
 pub mod memory;
 pub mod operator;
 pub mod params;
 pub mod report;
 pub mod run;
 pub mod select;
+pub mod signature;
 pub mod ssh;
 pub mod ssh_config;
 pub mod stubs;

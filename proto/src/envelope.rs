@@ -35,6 +35,19 @@ pub struct Envelope {
     pub wall: Wall,
 }
 
+/// The walls around an execution, in the order in which they are raised: what each takes away is in
+/// docs/threat-model.md. A result names those that stood.
+pub const WALLS: [&str; 8] = [
+    "no_environment",
+    "no_new_privs",
+    "mount_namespace",
+    "capabilities",
+    "landlock",
+    "rlimits",
+    "seccomp",
+    "no_new_code",
+];
+
 /// What is done when a kernel cannot raise all walls around a worker.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default, Serialize, Deserialize)]
 pub enum Wall {

@@ -10,14 +10,17 @@ mod relay;
 mod serve;
 mod stdio;
 
+use std::path::Path;
 use std::process::ExitCode;
-use waft_proto::msg::{Arch, Engine, Hello, Policy, StubKind};
+use waft_proto::msg::{Arch, Engine, Hello, StubKind};
 use waft_proto::{VERSION_MAX, VERSION_MIN};
+use waft_stub::policy::NodePolicy;
 
 const KIND: StubKind = if cfg!(feature = "hop") { StubKind::Hop } else { StubKind::Leaf };
 
 const USAGE: &str = "waft-stub is started by waft, not by hand.
   waft-stub --link HOW   speak the waft protocol on stdin and stdout; HOW says how it came here
+  waft-stub --policy FILE --link HOW   the same, under this policy and not /etc/waft/policy.toml
   waft-stub --version    print its release, kind and architecture
 ";
 
@@ -27,7 +30,8 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["--worker"] => waft_stub::worker::main(),
-        ["--link", how] => link(how),
+        ["--link", how] => link(how, None),
+        ["--policy", file, "--link", how] | ["--link", how, "--policy", file] => link(how, Some(file)),
         ["--version"] => {
             let arch = Arch::here().map_or("unknown", Arch::word);
             println!("waft-stub {} {} {arch}", env!("CARGO_PKG_VERSION"), KIND.word());
@@ -40,7 +44,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn link(how: &str) -> ExitCode {
+fn link(how: &str, policy: Option<&str>) -> ExitCode {
     let Some(arch) = Arch::here() else {
         eprintln!("waft-stub: no engine for this machine");
         return ExitCode::FAILURE;
@@ -58,6 +62,11 @@ fn link(how: &str) -> ExitCode {
         eprintln!("waft-stub: cannot set up the process that cleans up after it: {error}");
         return ExitCode::FAILURE;
     }
+    let policy = match policy {
+        // Whoever starts it with a policy of his own may write that.
+        Some(file) => NodePolicy::read(Path::new(file), rustix::process::getuid().as_raw()),
+        None => NodePolicy::read(Path::new(waft_stub::policy::FILE), 0),
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let (runtime, parent) = match (runtime, stdio::link()) {
         (Ok(runtime), Ok(parent)) => (runtime, parent),
@@ -67,11 +76,11 @@ fn link(how: &str) -> ExitCode {
         }
     };
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve::serve(hello(arch, how, walls), parent));
+    local.block_on(&runtime, serve::serve(hello(arch, how, &policy, walls), policy.clone(), parent));
     ExitCode::SUCCESS
 }
 
-fn hello(arch: Arch, how: &str, walls: Vec<String>) -> Hello {
+fn hello(arch: Arch, how: &str, policy: &NodePolicy, walls: Vec<String>) -> Hello {
     let system = rustix::system::uname();
     let uid = rustix::process::getuid().as_raw();
     Hello {
@@ -86,7 +95,7 @@ fn hello(arch: Arch, how: &str, walls: Vec<String>) -> Hello {
         uid,
         pid: std::process::id(),
         delivery: how.chars().take(HOW_CHARS_MAX).collect(),
-        policy: Policy::None,
+        policy: policy.word(),
         walls,
     }
 }

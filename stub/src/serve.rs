@@ -12,10 +12,13 @@ use waft_proto::id::RunId;
 use waft_proto::id::{Hash, NodeId};
 use waft_proto::limits::{SHUTDOWN_MS, STORE_BYTES_DEFAULT};
 #[cfg(feature = "hop")]
-use waft_proto::msg::{Engine, Order};
+use waft_proto::msg::{Dial, Engine, Order};
 use waft_proto::msg::{Hello, Outcome, Report};
 use waft_proto::node::{Event, Node, Peer, ReadyRun};
+#[cfg(feature = "hop")]
+use waft_proto::run::Problem;
 use waft_proto::run::{Status, TargetState};
+use waft_stub::policy::NodePolicy;
 use waft_stub::pool::{Job, JobEvent, Pool};
 
 /// Events of executions that wait for the loop. With the chunk size this bounds what they hold.
@@ -25,6 +28,7 @@ struct Stub {
     driver: Driver,
     name: String,
     pool: Pool,
+    policy: NodePolicy,
     jobs: mpsc::Sender<(RunId, JobEvent)>,
     cancels: HashMap<RunId, oneshot::Sender<()>>,
     #[cfg(feature = "hop")]
@@ -36,7 +40,7 @@ struct Stub {
 }
 
 /// Serves until the parent says stop or is gone.
-pub(crate) async fn serve(hello: Hello, parent: LinkStream) {
+pub(crate) async fn serve(hello: Hello, policy: NodePolicy, parent: LinkStream) {
     let (jobs, mut job_events) = mpsc::channel(JOB_EVENTS);
     #[cfg(feature = "hop")]
     let (relay, mut asks) = Relay::new();
@@ -46,6 +50,7 @@ pub(crate) async fn serve(hello: Hello, parent: LinkStream) {
         driver,
         name: String::new(),
         pool: Pool::new(),
+        policy,
         jobs,
         cancels: HashMap::new(),
         #[cfg(feature = "hop")]
@@ -92,7 +97,10 @@ impl Stub {
                 }
             }
             #[cfg(feature = "hop")]
-            Event::Dial(dial) => self.relay.dial(dial),
+            Event::Dial(dial) => match self.policy.check_relay() {
+                Ok(()) => self.relay.dial(dial),
+                Err(problem) => self.refuse(&dial, &problem),
+            },
             #[cfg(feature = "hop")]
             Event::Redial(child, problem) => {
                 tracing::debug!(%child, %problem, "dialling again without assumptions");
@@ -118,11 +126,20 @@ impl Stub {
         true
     }
 
+    /// Nobody of these is dialled.
+    #[cfg(feature = "hop")]
+    fn refuse(&mut self, dial: &Dial, problem: &Problem) {
+        let now = self.driver.now();
+        for target in &dial.targets {
+            self.driver.node.detach(target.node, false, problem.clone(), now);
+        }
+    }
+
     fn run(&mut self, ready: ReadyRun) {
         let run = ready.envelope.run;
         let (cancel, cancelled) = oneshot::channel();
         self.cancels.insert(run, cancel);
-        match Job::prepare(ready, &self.name) {
+        match Job::prepare(ready, &self.name, &self.policy, unix_now()) {
             Ok(job) => {
                 let (events, mut from_pool) = mpsc::channel(1);
                 let jobs = self.jobs.clone();
@@ -137,7 +154,7 @@ impl Stub {
             }
             Err(problem) => {
                 self.cancels.remove(&run);
-                let refused = problem.code.starts_with("grant.");
+                let refused = ["grant.", "policy."].iter().any(|kind| problem.code.starts_with(kind));
                 let status = if refused { Status::Refused } else { Status::Failed };
                 self.driver.node.finish(run, Outcome::without_start(status, Some(problem)));
             }

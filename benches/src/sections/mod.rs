@@ -3,6 +3,7 @@
 mod cold;
 mod depth;
 mod fan_out;
+mod policy;
 mod sandbox;
 mod size;
 mod wan;
@@ -19,7 +20,7 @@ use waft_tests::sshd::HostSpec;
 pub(crate) type Section = (&'static str, fn(&Bench) -> Result<Table>);
 
 /// In the order of the page.
-pub(crate) const SECTIONS: [Section; 7] = [
+pub(crate) const SECTIONS: [Section; 8] = [
     (size::NAME, size::measure),
     (cold::NAME, cold::measure),
     (wan::NAME, wan::measure),
@@ -27,6 +28,7 @@ pub(crate) const SECTIONS: [Section; 7] = [
     (fan_out::NAME, fan_out::measure),
     (depth::NAME, depth::measure),
     (sandbox::NAME, sandbox::measure),
+    (policy::NAME, policy::measure),
 ];
 
 /// The one that needs a network namespace.

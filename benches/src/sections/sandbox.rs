@@ -16,6 +16,7 @@ use waft_proto::id::{Hash, RunId};
 use waft_proto::msg::{Arch, Engine};
 use waft_proto::node::ReadyRun;
 use waft_proto::run::Status;
+use waft_stub::policy::NodePolicy;
 use waft_stub::pool::{Job, JobEvent, Pool};
 use waft_tests::{Context, Error, Result};
 use wasmtime::{Caller, InstancePre, Linker, Module, Store};
@@ -181,7 +182,8 @@ impl Workers {
 
     fn execute(&self) -> Result<Duration> {
         let started = Instant::now();
-        let job = Job::prepare(self.run.clone(), "here").map_err(|e| problem(&e))?;
+        let job =
+            Job::prepare(self.run.clone(), "here", &NodePolicy::default(), 0).map_err(|e| problem(&e))?;
         let (events, mut received) = mpsc::channel(EVENTS);
         let (_cancel, cancelled) = oneshot::channel();
         let mut printed = Vec::new();

@@ -18,6 +18,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Run a program on the selected targets (a built-in task with the grant exec:* for it)
     Exec(Exec),
+    /// Say what a task could touch, on which hosts, and who is in between; dials nothing
+    Explain(super::explain::Explain),
     /// Say who answers: stub, machine, user, round-trip time, how the stub came there, walls, policy
     Ping(Ping),
     /// Show the tree of hops and targets, before and after dialling
@@ -28,6 +30,16 @@ pub(crate) enum Command {
     /// The stubs at hand
     #[command(subcommand)]
     Stub(Stub),
+    /// Sign a task: an SSH signature over its hash, beside it
+    Sign(super::sign::Sign),
+    /// Say who has signed a task, by a list of allowed signers
+    Verify(super::verify::Verify),
+    /// Check the policy of a node, and explain what it says
+    #[command(subcommand)]
+    Policy(super::policy::PolicyCommand),
+    /// Show what was run, by whom and where, and verify that nothing of it was changed
+    #[command(subcommand)]
+    Audit(super::audit::Audit),
     /// Start a small fleet of SSH servers in this process and run a task on it, through a bastion
     Demo(Demo),
     /// Print a completion script for a shell
@@ -82,7 +94,8 @@ pub(crate) enum Format {
 
 #[derive(Args, Debug)]
 pub(crate) struct Limits {
-    /// Grant to give: fs:/etc:ro, "exec:/usr/bin/id", facts, mem:64M, ...; may be repeated
+    /// Grant to give: fs:/etc:ro, "exec:/usr/bin/id", facts, mem:64M, ...; `asked` is all that the task's manifest
+    /// asks for; may be repeated
     #[arg(long, value_name = "GRANT")]
     pub(crate) allow: Vec<String>,
     /// Running time per target

@@ -3,15 +3,21 @@
 //! Exit codes: 0 done; 1 our own fault; 2 bad usage or input, before anything was sent; 3 failed or timed
 //! out; 4 unreachable or lost; 5 refused; 130 cancelled. The worst of several is taken.
 
+mod agreement;
 mod args;
+mod audit;
 mod demo;
+mod explain;
 mod inventory;
 mod ping;
+mod policy;
 mod print;
 mod run;
+mod sign;
 mod stub;
 mod targets;
 mod tree;
+mod verify;
 
 use args::{Cli, Command};
 use clap::{CommandFactory, Parser};
@@ -86,10 +92,15 @@ fn dispatch(command: Command) -> Done {
         match command {
             Command::Run(run) => run::run(run).await,
             Command::Exec(exec) => run::exec(exec).await,
+            Command::Explain(explain) => explain::explain(explain).await,
             Command::Ping(ping) => ping::ping(ping).await,
             Command::Tree(tree) => tree::tree(tree).await,
             Command::Inventory(inventory) => inventory::inventory(inventory).await,
             Command::Stub(stub) => stub::stub(stub).await,
+            Command::Sign(sign) => sign::sign(sign).await,
+            Command::Verify(verify) => verify::verify(verify).await,
+            Command::Policy(command) => policy::policy(command).await,
+            Command::Audit(command) => audit::audit(command).await,
             Command::Demo(demo) => demo::demo(demo).await,
             Command::Completions { .. } | Command::Compile { .. } => Ok(0),
         }

@@ -71,7 +71,7 @@ fn table(selected: &[(&str, &Found)]) -> Result<(), Failure> {
                 format!("{} ({})", hello.user, hello.uid),
                 format!("{} {}", hello.release, hello.kind.word()),
                 hello.delivery.clone(),
-                if hello.walls.is_empty() { "-".to_owned() } else { hello.walls.join(", ") },
+                report::walls(&hello.walls),
                 hello.policy.word().to_owned(),
             ]);
         }

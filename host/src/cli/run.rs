@@ -1,15 +1,18 @@
 //! `waft run` and `waft exec`.
 
+use super::agreement::Agreement;
 use super::args::{Exec, Format, Limits, Output, Run, Targets};
+use super::audit::Recorded;
 use super::targets::{self, Selection};
-use super::{Done, Failure, interrupt};
-use crate::compile::Cache;
+use super::{Done, Failure};
+use crate::compile::{Cache, check_imports};
 use crate::controller::Controller;
 use crate::files;
+use crate::manifest::{self, Manifest, agree};
 use crate::report::{self, Reporter, Terminal, Verbosity};
 use crate::run::{Request, run as run_task};
 use crate::{params, stubs};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use waft_proto::grant::GrantSet;
 use waft_proto::run::Problem;
@@ -18,57 +21,67 @@ pub(super) async fn run(args: Run) -> Done {
     let mut problems = Vec::new();
     let mut keep = |more: Vec<Problem>| problems.extend(more);
     let params = parameters(&args.param, args.params.as_deref()).map_err(&mut keep).ok();
-    let task = find_task(&args.task).map_err(|problem| keep(vec![problem])).ok();
-    let allow = grants(&args.limits.allow).map_err(&mut keep).ok();
+    let task = find_task(&args.task).map_err(&mut keep).ok();
+    let given = given(&args.limits.allow, task.as_ref()).map_err(&mut keep).ok();
     let selection = targets::select(&args.targets).map_err(&mut keep).ok();
-    let (Some(params), Some((name, wasm)), Some(allow), Some(selection)) = (params, task, allow, selection)
+    let (Some(params), Some(task), Some(given), Some(mut selection)) = (params, task, given, selection)
     else {
         return Err(Failure::Input(problems));
     };
+    let Found { name, wasm, manifest, .. } = task;
+    let asked = manifest.map(|manifest| manifest.grants);
+    let mut agreement = Agreement::new(&name, asked, given, &selection.shape)?;
+    agreement.settle(&selection.shape, args.output.format).await?;
+    selection.shape = agreement.narrowed(selection.shape)?;
     let params = serde_json::Value::Object(params).to_string().into_bytes();
-    start(Job { name, wasm, params, allow, limits: args.limits, selection, output: args.output }).await
+    start(Job { name, wasm, params, agreement, limits: args.limits, selection, output: args.output }).await
 }
 
+/// Whoever names the program is the one who asks: nothing is taken from what is given.
 pub(super) async fn exec(args: Exec) -> Done {
     let mut problems = Vec::new();
     let mut keep = |more: Vec<Problem>| problems.extend(more);
+    let task = find_task("exec")?;
     let mut wanted = vec!["exec:*".to_owned()];
     wanted.extend(args.limits.allow.iter().cloned());
-    let allow = grants(&wanted).map_err(&mut keep).ok();
+    let given = given(&wanted, Some(&task)).map_err(&mut keep).ok();
     let selection = targets::select(&args.targets).map_err(&mut keep).ok();
-    let (Some(allow), Some(selection)) = (allow, selection) else { return Err(Failure::Input(problems)) };
-    let (name, wasm) = find_task("exec")?;
+    let (Some(given), Some(selection)) = (given, selection) else { return Err(Failure::Input(problems)) };
+    let Found { name, wasm, .. } = task;
+    let agreement = Agreement::new(&name, None, given, &selection.shape)?;
     let params = serde_json::json!({ "argv": args.argv }).to_string().into_bytes();
-    start(Job { name, wasm, params, allow, limits: args.limits, selection, output: args.output }).await
+    start(Job { name, wasm, params, agreement, limits: args.limits, selection, output: args.output }).await
 }
 
 struct Job {
     name: String,
     wasm: Arc<[u8]>,
     params: Vec<u8>,
-    allow: Vec<String>,
+    agreement: Agreement,
     limits: Limits,
     selection: Selection,
     output: Output,
 }
 
 async fn start(job: Job) -> Done {
-    // Everything that can be wrong here is told before a host is dialled.
-    crate::compile::check_imports(&job.name, &job.wasm)?;
     let cache = Cache::new(files::cache_dir().map(|dir| dir.join("artifacts")));
     let request = Request {
         task: job.name,
         wasm: job.wasm,
         params: job.params,
-        allow: job.allow,
+        allow: job.agreement.allow()?,
         check: false,
         timeout: job.limits.timeout,
     };
+    let mut recorded = Recorded::begin(&request, &job.selection.shape)?;
     let mut reporter = reporter(&job.output);
     let mut controller = Controller::start(job.selection.shape, job.selection.setup)?;
     let finished = {
-        let mut sink = |event: &crate::event::Event| reporter.event(event);
-        run_task(&mut controller, &cache, &request, &mut sink, interrupt()).await
+        let interrupt = recorded.interrupt();
+        let mut sink = |event: &crate::event::Event| {
+            recorded.event(event, |event| reporter.event(&job.agreement.told(event)))
+        };
+        run_task(&mut controller, &cache, &request, &mut sink, interrupt).await
     };
     for name in controller.stop().await {
         tracing::warn!("{name} did not end its stub in time; it ends when its link does");
@@ -82,6 +95,7 @@ async fn start(job: Job) -> Done {
         }
         _ => {}
     }
+    recorded.end()?;
     let finished = finished.map_err(Failure::Own)?;
     Ok(report::exit_code(finished.counts.keys().copied()))
 }
@@ -104,22 +118,46 @@ fn parameters(
     params::merge(pairs, file.zip(text.as_deref()))
 }
 
-/// Canonical texts of the grants, or everything that is wrong with them.
-fn grants(texts: &[String]) -> Result<Vec<String>, Vec<Problem>> {
-    let set = GrantSet::parse_all(texts.iter().map(String::as_str))?;
-    Ok(set.iter().map(|grant| grant.to_string()).collect())
+/// What `--allow` gives. Without the task nobody can say what `asked` is, but the other grants can be read.
+fn given(flags: &[String], task: Option<&Found>) -> Result<GrantSet, Vec<Problem>> {
+    match task {
+        Some(task) => agree::given(flags, task.manifest.as_ref(), &task.name),
+        None => GrantSet::parse_all(flags.iter().map(String::as_str).filter(|flag| *flag != agree::ASKED)),
+    }
 }
 
-/// A file, or a task that is built in. Gives the name and the module.
-fn find_task(wanted: &str) -> Result<(String, Arc<[u8]>), Problem> {
+/// A module that can be run, as far as this side can tell.
+pub(super) struct Found {
+    /// By its manifest, else by its file.
+    pub(super) name: String,
+    pub(super) wasm: Arc<[u8]>,
+    /// `None`: it is built in.
+    pub(super) file: Option<PathBuf>,
+    pub(super) manifest: Option<Manifest>,
+}
+
+/// A file, or a task that is built in. Everything that can be wrong with it is told before a host is dialled.
+pub(super) fn find_task(wanted: &str) -> Result<Found, Vec<Problem>> {
+    let mut found = read_task(wanted).map_err(|problem| vec![problem])?;
+    check_imports(&found.name, &found.wasm)?;
+    found.manifest = manifest::of_module(&found.name, &found.wasm, found.file.as_deref())?;
+    if let Some(name) = found.manifest.as_ref().and_then(|manifest| manifest.name.clone()) {
+        found.name = name;
+    }
+    Ok(found)
+}
+
+/// Without a look into it.
+fn read_task(wanted: &str) -> Result<Found, Problem> {
     let path = Path::new(wanted);
     let is_path = wanted.contains('/') || path.extension().is_some();
     if !is_path && let Some(wasm) = stubs::builtin_task(wanted) {
-        return Ok((wanted.to_owned(), Arc::from(wasm)));
+        let name = wanted.to_owned();
+        return Ok(Found { name, wasm: Arc::from(wasm), file: None, manifest: None });
     }
     let name = path.file_stem().map_or_else(|| wanted.to_owned(), |stem| stem.to_string_lossy().into_owned());
     match std::fs::read(path) {
-        Ok(wasm) => Ok((name, wasm.into())),
+        Ok(wasm) => Ok(Found { name, wasm: wasm.into(), file: Some(path.to_owned()), manifest: None }),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_path => {
             let names: Vec<&str> = stubs::builtin_tasks().collect();
             Err(Problem::new("task.unknown", format!("there is no task `{wanted}`")).hint(format!(
@@ -141,9 +179,11 @@ pub(super) async fn builtin(
 ) -> Done {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let params = serde_json::Value::Object(parameters(&owned(param), None)?).to_string().into_bytes();
-    let (name, wasm) = find_task(name)?;
-    let allow = grants(&owned(allow))?;
+    let task = find_task(name)?;
+    let given = given(&owned(allow), Some(&task))?;
     let selection = targets::select(targets)?;
+    let Found { name, wasm, .. } = task;
+    let agreement = Agreement::new(&name, None, given, &selection.shape)?;
     let limits = Limits { allow: Vec::new(), timeout: std::time::Duration::from_secs(60) };
-    start(Job { name, wasm, params, allow, limits, selection, output }).await
+    start(Job { name, wasm, params, agreement, limits, selection, output }).await
 }

@@ -28,6 +28,7 @@ use std::io;
 use waft_proto::run::Status;
 
 use crate::event::Event;
+pub(crate) use human::walls;
 pub use terminal::Terminal;
 
 /// Where a reporter writes.

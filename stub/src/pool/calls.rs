@@ -4,6 +4,7 @@ use super::job::Job;
 use crate::program;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use waft_proto::grant::GrantSet;
 use waft_proto::run::Problem;
 
 /// Words of an `exec`, and bytes of all of them: well inside what the kernel takes.
@@ -71,12 +72,18 @@ pub(super) fn facts_request(request: &[u8]) -> Result<(), Problem> {
     }
 }
 
+/// What is missing is what the node's policy took away.
+pub(super) fn withheld(job: &Job, enough: impl Fn(&GrantSet) -> bool) -> Option<Problem> {
+    job.withheld.as_ref().and_then(|withheld| withheld.instead(enough))
+}
+
 /// What is executed for `argv`, if that is granted.
 pub(super) fn allowed(job: &Job, argv: &[&str]) -> Result<String, Problem> {
     let name = argv.first().copied().unwrap_or_default();
     job.grants.check_exec(argv, program::look_up).map_err(|missing| {
-        if job.key.given.check_exec(argv, program::look_up).is_err() {
-            return missing;
+        let enough = |set: &GrantSet| set.check_exec(argv, program::look_up).is_ok();
+        if !enough(&job.key.given) {
+            return withheld(job, enough).unwrap_or(missing);
         }
         let text = format!("`{name}` was not started on `{}`: this is a dry run", job.target);
         Problem::new("grant.check", text).hint("a dry run starts only what is granted with `:probe`")

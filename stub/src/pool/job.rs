@@ -1,5 +1,6 @@
 //! One execution as ordered: what runs, with what, and what it may reach.
 
+use crate::policy::{NodePolicy, Ruled, Withheld};
 use crate::worker::wire::{Dir, Limits, Load, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,21 +50,30 @@ pub struct Job {
     pub(super) timeout: Duration,
     /// What of the given grants counts: less in a dry run.
     pub(super) grants: GrantSet,
+    /// What the node's policy took away, and by which rule.
+    pub(super) withheld: Option<Withheld>,
     /// Granted variables of the stub's own environment.
     pub(super) granted_env: Vec<(String, String)>,
 }
 
 impl Job {
     /// Reads the order of a run on the target called `target`. The problem names the grant that is wrong.
-    pub fn prepare(ready: ReadyRun, target: &str) -> Result<Job, Problem> {
+    pub fn prepare(
+        ready: ReadyRun,
+        target: &str,
+        policy: &NodePolicy,
+        now_unix: u64,
+    ) -> Result<Job, Problem> {
         let ReadyRun { envelope, artifact, code, input, .. } = ready;
-        let task = envelope.task;
+        let task = envelope.task.clone();
         if task.len() > NAME_BYTES_MAX || target.len() > NAME_BYTES_MAX {
             let text = format!("the name of a task or target is longer than {NAME_BYTES_MAX} bytes");
             return Err(Problem::new("task.name", text));
         }
         let given = GrantSet::parse_all(envelope.grants.iter().map(String::as_str)).map_err(first)?;
-        let grants = if envelope.check { given.for_check() } else { given.clone() };
+        let Ruled { grants: given, withheld, check, wall, timeout_ms } =
+            policy.rule(&envelope, given, now_unix)?;
+        let grants = if check { given.for_check() } else { given.clone() };
         let granted_env = granted_env(&grants, &task)?;
         let engine = envelope
             .artifacts
@@ -84,16 +94,16 @@ impl Job {
         }
         let limits = grants.limits();
         enforceable(&grants, &task)?;
-        let timeout = Duration::from_millis(envelope.timeout_ms.min(limits.time_ms.unwrap_or(u64::MAX)));
+        let timeout = Duration::from_millis(timeout_ms.min(limits.time_ms.unwrap_or(u64::MAX)));
         let load = Load {
             engine,
-            wall: envelope.wall,
+            wall,
             // A dry run writes nowhere.
             dirs: grants
                 .dirs()
                 .map(|(path, access)| Dir {
                     path: path.to_owned(),
-                    writable: access == Access::ReadWrite && !envelope.check,
+                    writable: access == Access::ReadWrite && !check,
                 })
                 .collect(),
             limits: Limits {
@@ -103,7 +113,7 @@ impl Job {
             },
         };
         Ok(Job {
-            key: Key { artifact, load, given, check: envelope.check },
+            key: Key { artifact, load, given, check },
             code,
             task,
             target: target.to_owned(),
@@ -111,6 +121,7 @@ impl Job {
             params: input,
             timeout,
             grants,
+            withheld,
             granted_env,
         })
     }

@@ -20,7 +20,7 @@ async fn a_task_says_hello_on_both_streams() {
     assert_eq!(ran.states, ["ready", "running"]);
     assert_eq!((ran.outcome.exit_code, ran.outcome.signal), (Some(0), None));
     assert_eq!((ran.outcome.stdout_bytes, ran.outcome.stderr_bytes), (6, 6));
-    assert_eq!(ran.outcome.walls, waft_stub::worker::walls::ALL);
+    assert_eq!(ran.outcome.walls, waft_proto::envelope::WALLS);
 }
 
 #[tokio::test]

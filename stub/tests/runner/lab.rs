@@ -10,9 +10,12 @@ use waft_proto::id::{Hash, RunId};
 use waft_proto::msg::{Arch, Engine, Outcome, Profile, Stream};
 use waft_proto::node::ReadyRun;
 use waft_proto::run::Problem;
+use waft_stub::policy::NodePolicy;
 use waft_stub::pool::{Job, JobEvent, Pool};
 
 /// No test takes this long; one that does hangs.
+/// 2026-06-15, a Monday, 12:00 UTC.
+pub(crate) const NOW: u64 = 1_781_524_800;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn pool() -> Pool {
@@ -26,6 +29,7 @@ pub(crate) struct Order {
     pub(crate) timeout: Duration,
     pub(crate) check: bool,
     pub(crate) wall: Wall,
+    pub(crate) policy: NodePolicy,
     pub(crate) profile: Profile,
 }
 
@@ -38,6 +42,7 @@ pub(crate) fn task(wat: impl Into<String>) -> Order {
         timeout: PATIENCE,
         check: false,
         wall: Wall::Required,
+        policy: NodePolicy::default(),
         profile: waft_stub::profile(),
     }
 }
@@ -60,6 +65,11 @@ impl Order {
 
     pub(crate) fn check(mut self) -> Order {
         self.check = true;
+        self
+    }
+
+    pub(crate) fn policy(mut self, policy: NodePolicy) -> Order {
+        self.policy = policy;
         self
     }
 
@@ -92,7 +102,7 @@ impl Order {
             wall: self.wall,
         };
         let input = Arc::from(self.params.as_slice());
-        Job::prepare(ReadyRun { envelope, artifact, code, input }, "web1")
+        Job::prepare(ReadyRun { envelope, artifact, code, input }, "web1", &self.policy, NOW)
     }
 
     /// Runs it in a pool of its own.
@@ -185,6 +195,8 @@ pub(crate) fn command(data: &str, body: &str) -> String {
   (import "wasi_snapshot_preview1" "fd_prestat_dir_name" (func $dir_name (param i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_prestat_get" (func $prestat (param i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_create_directory" (func $mkdir (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open"
+    (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
   (import "waft_v1" "exec" (func $exec (param i32 i32) (result i32)))
   (import "waft_v1" "facts" (func $facts (param i32 i32) (result i32)))
   (import "waft_v1" "take" (func $take (param i32 i32) (result i32)))

@@ -2,8 +2,10 @@
 //! is left.
 
 mod ends;
+mod escapes;
 mod lab;
 mod limits;
+mod policy;
 mod programs;
 mod rights;
 mod workers;

@@ -7,6 +7,12 @@ use serde::Deserialize;
 use std::process::ExitCode;
 use waft_sdk::exit;
 
+/// What it asks for, for whoever starts it: a custom section of the module.
+#[expect(unsafe_code, reason = "the attribute could hide a symbol of somebody else; a custom section cannot")]
+#[used]
+#[unsafe(link_section = "waft.task")]
+static MANIFEST: [u8; include_bytes!("../waft.toml").len()] = *include_bytes!("../waft.toml");
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Params {

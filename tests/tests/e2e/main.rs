@@ -1,15 +1,22 @@
 //! `waft` against real sshd, as a user runs it.
 
+mod audit;
 mod counters;
 mod demo;
 mod direct;
+mod explain;
 mod faults;
 mod home;
 mod library;
 mod matrix;
+mod node_policy;
 mod operator;
+mod other_stub;
+mod policy;
+mod sign;
 mod ssh_config;
 mod via;
+mod whole;
 
 use std::time::Duration;
 

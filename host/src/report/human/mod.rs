@@ -21,6 +21,7 @@ use std::fmt::Write as _;
 use std::io;
 use std::sync::{Arc, Mutex};
 
+use waft_proto::envelope::WALLS;
 use waft_proto::run::{Problem, Status};
 
 use super::paint::{self, Paint};
@@ -275,7 +276,7 @@ impl Reporter for Human {
     }
 }
 
-/// What `-v` says of a result: `web1: ok in 1.2 s, exit code 0, 1.2 kB up, 3.0 kB down, policy none, walls seccomp`.
+/// What `-v` says of a result: `web1: ok in 1.2 s, exit code 0, 1.2 kB up, 3.0 kB down, policy none, walls all`.
 fn details(name: &str, result: &TargetResult) -> String {
     let Traffic { up, down } = result.bytes;
     let mut out = format!("{}: {} in {}", escape::cell(name), result.status, units::time(result.ms));
@@ -286,10 +287,20 @@ fn details(name: &str, result: &TargetResult) -> String {
     let policy = result.policy.word();
     let _ = write!(out, ", {} up, {} down, policy {policy}", units::size(up), units::size(down));
     if !matches!(result.status, Status::Unreachable) {
-        let walls = if result.walls.is_empty() { "none".to_owned() } else { result.walls.join(" ") };
-        let _ = write!(out, ", walls {}", escape::cell(&walls));
+        let _ = write!(out, ", walls {}", escape::cell(&walls(&result.walls)));
     }
     out
+}
+
+/// The walls of an execution, or of a machine, for people: all, none, or those that are missing.
+pub(crate) fn walls(standing: &[String]) -> String {
+    let missing: Vec<&str> =
+        WALLS.into_iter().filter(|wall| !standing.iter().any(|stands| stands == wall)).collect();
+    match missing.len() {
+        0 => "all".to_owned(),
+        missing if missing == WALLS.len() => "none".to_owned(),
+        _ => format!("without {}", missing.join(" ")),
+    }
 }
 
 /// `name | `, coloured by what it marks.

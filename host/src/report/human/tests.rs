@@ -253,7 +253,7 @@ fn more_is_said_when_asked() {
     show.finished();
     let expected = "run 01900000-0000-7000-8000-000000000001: uptime on 1 target\n\
                     web1: connecting\n\
-                    web1: ok in 1.2 s, exit code 0, 1.0 kB up, 20 B down, policy advisory, walls seccomp landlock\n\
+                    web1: ok in 1.2 s, exit code 0, 1.0 kB up, 20 B down, policy advisory, walls without no_environment no_new_privs mount_namespace capabilities rlimits no_new_code\n\
                     1 target: 1 ok in 1.2 s, 12.3 kB up, 8.1 kB down\n";
     assert_eq!(show.err.text(), expected);
 

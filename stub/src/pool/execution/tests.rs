@@ -1,6 +1,7 @@
 //! Executions whose worker has been taken over: it says what it likes.
 
 use super::carry_out;
+use crate::policy::NodePolicy;
 use crate::pool::channel::Channel;
 use crate::pool::worker::Worker;
 use crate::pool::{Job, JobEvent, Pool};
@@ -40,7 +41,7 @@ fn job() -> Job {
         wall: Wall::Best,
     };
     let ready = ReadyRun { envelope, artifact: Hash::of(b""), code: Arc::from([]), input: Arc::from([]) };
-    Job::prepare(ready, "web1").expect("a good order")
+    Job::prepare(ready, "web1", &NodePolicy::default(), 0).expect("a good order")
 }
 
 /// Runs one execution against `hostile`, which gets its number and the worker's end of the channel.

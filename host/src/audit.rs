@@ -1,0 +1,28 @@
+//! The audit log of the controller: who ran what, from where, on which targets, with which grants, and how it ended.
+//!
+//! Each line is one JSON object that names the hash of the line before it, so that a line which was changed, removed
+//! or inserted later shows; docs/operators.md has the format to the byte. Parameters, output and environment are not
+//! in it, at most their hashes: they may be secret.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`actor`] | who runs this program, and from where |
+//! | [`line`] | one line: its bytes and its hash |
+//! | [`log`] | the file: appends whole lines, also when several processes do |
+//! | [`chain`] | reads a log and says what does not fit |
+//! | [`record`] | the events of a run as lines |
+//!
+pub mod actor;
+pub mod chain;
+pub mod line;
+pub mod log;
+pub mod record;
+
+pub use actor::Actor;
+pub use chain::{Defect, Kind, Walked, walk};
+pub use line::Line;
+pub use log::Log;
+pub use record::Recorder;
+
+#[cfg(test)]
+mod tests;

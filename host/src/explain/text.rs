@@ -1,0 +1,235 @@
+//! An [`Explanation`] for people: a line for each thing, indented by what it belongs to. No column is aligned and no
+//! line is wrapped, so that one more host or grant is one more line of a diff.
+
+use super::way::{At, Group, Stub};
+use super::{Explanation, Gets, Line};
+use crate::report::escape;
+use crate::report::names::compress;
+use crate::report::paint::{self, Paint};
+
+/// What every task may do, whatever is granted.
+const ALWAYS: &str =
+    "read clocks, random numbers and its parameters, and use processor time within the limits";
+
+/// All of it, with a line end.
+pub fn text(explanation: &Explanation, paint: Paint) -> String {
+    let mut page = Page { out: String::new(), paint };
+    page.task(explanation);
+    page.asked(explanation);
+    page.given(explanation);
+    for gets in &explanation.gets {
+        page.gets(explanation, gets);
+    }
+    if let Some(groups) = &explanation.hosts {
+        page.head("hosts");
+        groups.iter().for_each(|group| page.group(group));
+    }
+    page.out
+}
+
+struct Page {
+    out: String,
+    paint: Paint,
+}
+
+impl Page {
+    /// A heading after an empty line.
+    fn head(&mut self, text: &str) {
+        if !self.out.is_empty() {
+            self.out.push('\n');
+        }
+        self.paint.push(&mut self.out, paint::HEADER, &format!("{}:", escape::cell(text)));
+        self.out.push('\n');
+    }
+
+    fn line(&mut self, depth: usize, text: &str) {
+        self.out.push_str(&"  ".repeat(depth));
+        self.out.push_str(&escape::cell(text));
+        self.out.push('\n');
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        self.line(1, &format!("{name}: {value}"));
+    }
+
+    fn task(&mut self, explanation: &Explanation) {
+        let task = &explanation.task;
+        self.head(&format!("task {}", task.name));
+        self.field("from", task.file.as_deref().unwrap_or("built into waft"));
+        self.field("blake3", &task.hash);
+        if let Some(version) = &task.version {
+            self.field("version", version);
+        }
+        if let Some(description) = &task.description {
+            self.field("description", description);
+        }
+        self.field(
+            "manifest",
+            match task.manifest.as_deref() {
+                Some("section") => "in the module",
+                Some(file) => file,
+                None => "none",
+            },
+        );
+        let supports = if task.check {
+            "the task says that it supports one"
+        } else {
+            "the task does not say that it supports one"
+        };
+        self.field("dry run", supports);
+        for (module, functions) in &task.imports {
+            self.field(&format!("imports of {module}"), &functions.join(", "));
+        }
+        if task.imports.is_empty() {
+            self.field("imports", "none");
+        }
+    }
+
+    fn asked(&mut self, explanation: &Explanation) {
+        self.head("asks for");
+        match explanation.asks_for.as_deref() {
+            None => self.line(1, "exactly what is given: it has no manifest"),
+            Some([]) => self.line(1, "nothing"),
+            Some(lines) => lines.iter().for_each(|line| self.grant(1, line)),
+        }
+    }
+
+    fn given(&mut self, explanation: &Explanation) {
+        self.head("given by --allow");
+        if explanation.given.is_empty() {
+            self.line(1, "nothing");
+        }
+        for grant in &explanation.given {
+            self.line(1, grant);
+            if explanation.dropped.contains(grant) {
+                self.line(2, "dropped: the task does not ask for it");
+            }
+        }
+    }
+
+    fn gets(&mut self, explanation: &Explanation, gets: &Gets) {
+        let dry = if explanation.check { " in a dry run" } else { "" };
+        let on = match (gets.targets.is_empty(), explanation.gets.len()) {
+            (true, _) => String::new(),
+            (false, 1) => " on each host".to_owned(),
+            (false, _) => format!(" on {}", compress(&gets.targets).join(", ")),
+        };
+        self.head(&format!("would get{on}{dry}"));
+        if !gets.inventory.is_empty() {
+            self.line(1, &format!("given by the inventory: {}", gets.inventory.join(", ")));
+        }
+        if gets.rights.is_empty() {
+            self.line(1, &format!("no right; every task may {ALWAYS}"));
+        }
+        gets.rights.iter().for_each(|line| self.grant(1, line));
+        for limit in &gets.limits {
+            self.line(1, &format!("{} ({})", limit.grant, limit.from.word()));
+            self.line(2, &limit.means);
+        }
+        if explanation.check && gets.rights.iter().any(|line| line.grant.ends_with(":rw")) {
+            self.line(1, "what is written in a dry run does not stay");
+        }
+        for grant in &gets.withheld {
+            self.line(1, &format!("not in a dry run: {grant}"));
+        }
+        self.line(1, "the policy of a target may take away more");
+        for missing in &gets.missing {
+            self.line(1, &format!("asked for and not given: {}", missing.grant));
+            self.line(2, &format!("to give it: {}", missing.flag));
+        }
+    }
+
+    fn grant(&mut self, depth: usize, line: &Line) {
+        self.line(depth, &line.grant);
+        if line.everything {
+            self.out.push_str(&"  ".repeat(depth + 1));
+            self.paint.push(&mut self.out, paint::BAD, &escape::cell(&line.means));
+            self.out.push('\n');
+        } else {
+            self.line(depth + 1, &line.means);
+        }
+        if line.unsupported {
+            self.line(depth + 1, "stubs of this release cannot give it: a run that is given it is refused");
+        }
+    }
+
+    fn group(&mut self, group: &Group) {
+        let names: Vec<&str> = group.targets.iter().map(|target| target.name.as_str()).collect();
+        self.line(1, &compress(&names).join(", "));
+        let places: Vec<String> = group
+            .targets
+            .iter()
+            .filter(|target| target.problem.is_none())
+            .map(|target| place(&target.at, "this machine"))
+            .collect();
+        if !places.is_empty() {
+            self.line(2, &format!("at: {}", compress(&places).join(", ")));
+        }
+        for target in &group.targets {
+            if let Some(problem) = &target.problem {
+                self.line(2, &format!("{} would not be reached: {problem}", target.name));
+            }
+        }
+        let way: Vec<String> = group
+            .way
+            .iter()
+            .map(|hop| format!("{} ({}, {})", hop.name, place(&hop.at, "address not known"), hop.mode.word()))
+            .collect();
+        self.line(
+            2,
+            &match (way.is_empty(), group.transport) {
+                (true, "local") => "way: none, it is this machine".to_owned(),
+                (true, _) => "way: direct".to_owned(),
+                (false, _) => format!("way: through {}", way.join(", then ")),
+            },
+        );
+        if group.transport == "openssh" {
+            self.line(2, "carried by the system's ssh, with its own settings");
+        }
+        self.line(2, &format!("stub: {}", stub(&group.stub)));
+        let walls = match group.wall {
+            "required" => "all, or the task is refused",
+            "off" => "none",
+            _ => "those that its kernel can raise",
+        };
+        self.line(2, &format!("kernel walls: {walls} (wall = \"{}\")", group.wall));
+        if group.exposed_to.is_empty() && group.nobody.is_none() {
+            return;
+        }
+        self.line(2, "who between here and there could read or change it:");
+        let mut exposures = group.exposed_to.as_slice();
+        while let Some(first) = exposures.first() {
+            // Relays all hold what is behind them: said once.
+            let same = exposures.iter().take_while(|other| other.what == first.what).count();
+            let (these, others) = exposures.split_at(same);
+            let who: Vec<&str> = these.iter().map(|exposure| exposure.who.as_str()).collect();
+            self.line(3, &format!("{}: {}", who.join(" and "), first.what));
+            exposures = others;
+        }
+        if let Some(nobody) = &group.nobody {
+            self.line(3, nobody);
+        }
+    }
+}
+
+/// `user@host:port`, and brackets around what has colons itself; `otherwise` when that is not known.
+fn place(at: &At, otherwise: &str) -> String {
+    let At { user: Some(user), host: Some(host), port: Some(port) } = at else {
+        return otherwise.to_owned();
+    };
+    if host.contains(':') { format!("{user}@[{host}]:{port}") } else { format!("{user}@{host}:{port}") }
+}
+
+fn stub(stub: &Stub) -> String {
+    if let Some(path) = &stub.installed {
+        return format!("installed there as {path}, nothing is pushed");
+    }
+    let disk = match (stub.no_disk, &stub.dir) {
+        (true, _) => ", from memory or not at all",
+        (false, Some(dir)) => {
+            return format!("pushed; where it cannot run from memory, from a file in {dir}");
+        }
+        (false, None) => "",
+    };
+    format!("pushed{disk}")
+}

@@ -1,0 +1,224 @@
+use super::*;
+
+const TWO: &str = "
+[[rule]]
+name = 'first'
+who = ['ci-*']
+tasks = ['deploy']
+signers = ['release@example.com', 'audit@example.com']
+grants = ['fs:/srv/app:rw', 'exec:/usr/bin/id', 'time:1m']
+
+[[rule]]
+name = 'look'
+tasks = ['facts', 'ping-?']
+grants = ['facts', 'fs:/proc', 'mem:64M']
+";
+
+#[test]
+fn the_first_rule_that_matches_decides_and_gives_what_both_allow() {
+    let policy = policy(TWO);
+    let ask = Ask {
+        grants: grants(&["facts", "fs:/proc/self:rw", "fs:/etc", "mem:1G", "out:1K"]),
+        ..Ask::default()
+    };
+    let allowed = ask.allowed(&policy);
+    assert_eq!(allowed.rule.name, "look");
+    assert_eq!(texts(&allowed.grants), ["facts", "fs:/proc/self:ro", "mem:64M", "out:1K"]);
+    assert_eq!(texts(&allowed.cut), ["fs:/proc/self:rw", "fs:/etc:ro", "mem:1G"]);
+    assert_eq!((allowed.check_forced, allowed.wall, allowed.timeout_ms), (false, Wall::Best, None));
+    // All of who, task and both signatures.
+    let signers = vec!["audit@example.com".to_owned(), "release@example.com".to_owned()];
+    let deploy = Ask { who: "ci-1", task: "deploy", signers, grants: grants(&["time:5m"]), ..Ask::default() };
+    let allowed = deploy.allowed(&policy);
+    assert_eq!((allowed.rule.name.as_str(), allowed.timeout_ms), ("first", Some(60_000)));
+    for other in [
+        Ask { who: "bob", ..deploy.clone() },
+        Ask { task: "deploy2", ..deploy.clone() },
+        Ask { signers: deploy.signers[..1].to_vec(), ..deploy.clone() },
+        Ask { signers: Vec::new(), ..deploy.clone() },
+    ] {
+        assert_eq!(other.refused(&policy).code, "policy.no_rule");
+    }
+}
+
+#[test]
+fn a_refusal_names_what_is_missing_and_the_line_to_add() {
+    let policy = policy(TWO);
+    let signers = vec!["release@example.com".to_owned()];
+    let ask = Ask { who: "ci-1", task: "deploy", signers, ..Ask::default() };
+    let problem = ask.refused(&policy);
+    assert_eq!(
+        problem.message,
+        format!(
+            "no rule of this node's policy matches: `ci-1` with the task `deploy`, module blake3:{}, signed by \
+             `release@example.com`; the rule `first` would, but the module is not signed by `audit@example.com`",
+            ask.hash
+        )
+    );
+    assert!(problem.hint.expect("a hint").contains("waft sign"));
+    let problem = Ask { task: "fact", ..Ask::default() }.refused(&policy);
+    assert!(
+        problem
+            .message
+            .ends_with("the rule `look` would, but it is for the tasks `facts`, `ping-?`, not for `fact`")
+    );
+    assert!(problem.hint.expect("a hint").contains("tasks = [\"fact\"]"), "a rule of its own");
+    let for_ci = super::policy("[[rule]]\nname = 'x'\ntasks = ['y']\n[[rule]]\nname = 'ci'\nwho = ['ci']\n");
+    let problem = Ask { who: "bob", ..Ask::default() }.refused(&for_ci);
+    assert_eq!(problem.hint.as_deref(), Some("in rule `ci`, add \"bob\" to `who`"));
+    // Nothing is near when there is no rule: the hint is a rule, and it works.
+    let nothing = super::policy("");
+    let ask = Ask {
+        who: "a\"b",
+        task: "x\ny",
+        grants: grants(&["exec:sh -c \"a b\"", "mem:1M"]),
+        ..Ask::default()
+    };
+    let hint = ask.refused(&nothing).hint.expect("a hint");
+    let (_, rule) = hint.split_once(":\n").expect("a rule to paste");
+    let mended = super::policy(rule);
+    assert_eq!(ask.allowed(&mended).grants, ask.grants);
+}
+
+#[test]
+fn revocations_win_over_every_rule() {
+    let hash = Hash([0xab; 32]);
+    let revoked =
+        format!("[revoked]\nhashes = ['blake3:{hash}']\nsigners = ['mallory']\n[[rule]]\nname = 'all'\n");
+    let policy = policy(&revoked);
+    assert_eq!(Ask::default().refused(&policy).code, "policy.revoked");
+    let other = Ask { hash: Hash([1; 32]), ..Ask::default() };
+    assert_eq!(other.allowed(&policy).rule.name, "all");
+    let signed = Ask { signers: vec!["alice".to_owned(), "mallory".to_owned()], ..other };
+    assert!(signed.refused(&policy).message.contains("`mallory`"));
+}
+
+#[test]
+fn artifacts_from_elsewhere_walls_dry_runs_and_times() {
+    let strict = policy(
+        "precompiled = 'deny'\nwall = 'required'\ncheck_only = true\nmax_timeout = '30s'\n\
+         [[rule]]\nname = 'a'\nwall = 'best'\ncheck = 'allow'\ngrants = ['time:1m']\n",
+    );
+    assert_eq!(Ask::default().refused(&strict).code, "policy.precompiled");
+    let ask = Ask { precompiled: false, ..Ask::default() };
+    let allowed = ask.allowed(&strict);
+    // A rule cannot loosen what holds for the node.
+    assert_eq!(
+        (allowed.check_forced, allowed.wall, allowed.timeout_ms),
+        (true, Wall::Required, Some(30_000))
+    );
+    assert!(!Ask { check: true, ..ask }.allowed(&strict).check_forced);
+    let lax = policy("[[rule]]\nname = 'a'\nwall = 'required'\ncheck = 'only'\n");
+    let allowed = Ask::default().allowed(&lax);
+    assert_eq!((allowed.check_forced, allowed.wall), (true, Wall::Required));
+}
+
+#[test]
+fn a_rule_that_denies_stops_those_after_it() {
+    let policy = policy(
+        "[[rule]]\nname = 'freeze'\nfrom = 2026-11-21T12:00:00Z\nuntil = '2026-11-21T13:00:00+00:00'\n\
+         deny = true\nreason = 'freeze'\n[[rule]]\nname = 'all'\ngrants = ['given']\n",
+    );
+    let denied = Ask::default().refused(&policy);
+    assert_eq!(
+        (denied.code.as_str(), denied.message.contains("`freeze` of this node's policy denies it: freeze")),
+        ("policy.denied", true)
+    );
+    for (time, name) in [("2026-11-21T11:59:59Z", "all"), ("2026-11-21T13:00:00Z", "all")] {
+        assert_eq!(Ask { now: at(time), ..Ask::default() }.allowed(&policy).rule.name, name);
+    }
+    let steps = Ask { now: at("2026-11-21T13:00:00Z"), ..Ask::default() };
+    let request = steps.request();
+    let steps = policy.trace(&request);
+    assert_eq!(steps.len(), 2);
+    assert_eq!(steps[0].misses, [("until", "it ended at 2026-11-21T13:00:00Z".to_owned())]);
+    assert!(steps[1].misses.is_empty());
+}
+
+#[test]
+fn given_is_all_rights_within_the_limits() {
+    let policy = policy("[[rule]]\nname = 'a'\ngrants = ['given', 'mem:64M', 'time:10s']\n");
+    let ask = Ask { grants: grants(&["exec:*", "env:TZ", "mem:1G", "time:1s"]), ..Ask::default() };
+    let allowed = ask.allowed(&policy);
+    assert_eq!(texts(&allowed.grants), ["exec:*", "env:TZ", "mem:64M", "time:1s"]);
+    assert_eq!(texts(&allowed.cut), ["mem:1G"]);
+    assert!(Policy::parse("version = 1\n[[rule]]\nname = 'a'\ngrants = ['given', 'facts']\n").is_err());
+}
+
+#[test]
+fn a_task_that_lacks_something_is_told_when_it_is_the_policy() {
+    let policy = policy(TWO);
+    let ask = Ask { grants: grants(&["fs:/etc:rw", "exec:/usr/bin/id *"]), ..Ask::default() };
+    let allowed = ask.allowed(&policy);
+    let wanted = Grant::parse("fs:/etc/ssl:rw").expect("a grant");
+    let problem = allowed.withheld(&wanted).expect("the policy lacks it");
+    assert_eq!(problem.code, "grant.missing");
+    assert!(problem.message.contains("the policy of this node lacks `fs:/etc/ssl:rw`"), "{problem:?}");
+    assert!(problem.hint.expect("a hint").contains("rule `look`, add to `grants`: \"fs:/etc/ssl:rw\""));
+    assert!(allowed.cut.check_exec(&["/usr/bin/id", "-u"], |_| None).is_err(), "a pattern takes no option");
+    assert!(allowed.cut.check_exec(&["/usr/bin/id", "root"], |_| None).is_ok());
+    // Never given, so nothing that the policy took.
+    assert_eq!(allowed.withheld(&Grant::parse("fs:/var").expect("a grant")), None);
+}
+
+#[test]
+fn programs_meet_by_path_when_both_are_resolved() {
+    let resolve = |name: &str| (name == "id").then(|| "/usr/bin/id".to_owned());
+    let policy = policy("[[rule]]\nname = 'a'\ngrants = ['exec:id', 'exec:gone']\n").resolved(resolve);
+    let given = grants(&["exec:/usr/bin/id", "exec:gone"]).resolved(resolve);
+    let ask = Ask { grants: given, ..Ask::default() };
+    assert_eq!(texts(&ask.allowed(&policy).grants), ["exec:/usr/bin/id"]);
+}
+
+#[test]
+fn what_is_hardly_meant_is_warned_about() {
+    let policy = policy(
+        "wall = 'required'\n[revoked]\nhashes = ['2222222222222222222222222222222222222222222222222222222222222222']\n\
+         [[rule]]\nname = 'a'\ntasks = ['web-*']\n\
+         [[rule]]\nname = 'b'\ntasks = ['web-1', 'web-?']\nwho = ['x']\nuntil = 2020-01-01T00:00:00Z\n\
+         [[rule]]\nname = 'c'\ntasks = ['*']\nwall = 'best'\ngrants = ['exec:/usr/bin/python3.13 *', 'exec:ls']\n\
+         [[rule]]\nname = 'd'\nhashes = ['2222222222222222222222222222222222222222222222222222222222222222']\n\
+         [[rule]]\nname = 'e'\ngrants = ['given']\n",
+    );
+    let said: Vec<String> = lint::warnings(&policy, at("2026-01-01T00:00:00Z"))
+        .into_iter()
+        .map(|placed| format!("{}: line {}: {}", placed.problem.code, placed.line, placed.problem.message))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "policy.unreachable: line 8: the rule `b` never decides: `a` before it (line 5) matches all that it matches",
+            "policy.expired: line 8: the rule `b` expired at 2020-01-01T00:00:00Z",
+            "policy.exec: line 13: `exec:/usr/bin/python3.13 *` in the rule `c` starts what it is told to: everything this user can do",
+            "policy.no_effect: line 13: `wall = \"best\"` in the rule `c` does nothing: the policy demands all",
+            "policy.unreachable: line 18: the rule `d` never decides: `c` before it (line 13) matches all that it matches",
+            "policy.revoked: line 18: the rule `d` names the module blake3:2222222222222222222222222222222222222222222222222222222222222222, which is revoked",
+            "policy.unreachable: line 21: the rule `e` never decides: `c` before it (line 13) matches all that it matches",
+            "policy.open: line 21: the rule `e` gives every controller and every module all that is given",
+        ]
+    );
+    assert_eq!(lint::warnings(&super::policy(""), 0)[0].problem.code, "policy.no_rules");
+}
+
+#[test]
+fn a_rule_is_called_unreachable_only_when_it_is() {
+    let twice = |first: &str, second: &str| {
+        let text = format!("[[rule]]\nname = 'a'\n{first}\n[[rule]]\nname = 'b'\n{second}\n");
+        lint::warnings(&policy(&text), 0).iter().any(|placed| placed.problem.code == "policy.unreachable")
+    };
+    for (first, second, is) in [
+        ("", "who = ['x']", true),
+        ("who = ['x']", "", false),
+        ("who = ['*']", "", true),
+        ("signers = ['s']", "signers = ['s', 't']", true),
+        ("signers = ['s', 't']", "signers = ['s']", false),
+        ("until = 2026-01-02T00:00:00Z", "until = 2026-01-01T00:00:00Z", true),
+        ("from = 2026-01-02T00:00:00Z", "from = 2026-01-01T00:00:00Z", false),
+        ("days = ['sat']", "days = ['sat']\nhours = '22:00-06:00'", false),
+        ("days = ['sat', 'sun']", "days = ['sat']\nhours = '22:00-06:00'", true),
+        ("tasks = ['a?']", "tasks = ['a*']", false),
+        ("tasks = ['a*', 'b']", "tasks = ['b', 'a?']", true),
+    ] {
+        assert_eq!(twice(first, second), is, "{first} / {second}");
+    }
+}
