@@ -378,6 +378,9 @@ fn config_text(
         ("PasswordAuthentication", "no"),
         ("KbdInteractiveAuthentication", "no"),
         ("PermitUserRC", "no"),
+        // What an account's shell does at a login may take a lock (pyenv's does). A login that a test kills leaves it, and
+        // every later one would wait for it.
+        ("SetEnv", "PYENV_REHASH_TIMEOUT=0"),
         ("PrintMotd", "no"),
         ("PrintLastLog", "no"),
         ("UseDNS", "no"),
