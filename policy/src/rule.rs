@@ -146,7 +146,10 @@ impl Rule {
 impl Policy {
     /// For the refusal when no rule matches: the rule that would with one condition changed, else a rule to add.
     pub(crate) fn unmatched(&self, request: &Request<'_>) -> Problem {
-        let (who, task) = (quoted(request.who), quoted(request.task));
+        // A stub that was pushed knows nobody's name.
+        let who =
+            if request.who.is_empty() { "a sender without a name".to_owned() } else { quoted(request.who) };
+        let task = quoted(request.task);
         let signed = match request.signers {
             [] => "not signed".to_owned(),
             signers => format!("signed by {}", listed(signers.iter().map(String::as_str))),
@@ -181,9 +184,14 @@ fn rule_to_add(request: &Request<'_>) -> String {
     let mut text = "a rule that would match, for the node's policy:\n[[rule]]\n".to_owned();
     // Writing to a string does not fail.
     let _ = writeln!(text, "name = {}", toml_text(&rule_name(request.task)));
-    let _ = writeln!(text, "who = [{}]", toml_text(request.who));
+    if !request.who.is_empty() {
+        let _ = writeln!(text, "who = [{}]", toml_text(request.who));
+    }
     let _ = writeln!(text, "tasks = [{}]", toml_text(request.task));
-    let _ = writeln!(text, "hashes = [\"{}\"]", request.hash);
+    // Nobody has said which module it is: any.
+    if request.hash != Hash([0; 32]) {
+        let _ = writeln!(text, "hashes = [\"{}\"]", request.hash);
+    }
     let rights = request.grants.iter().filter(|grant| !matches!(grant, Grant::Limit(_)));
     let rights: Vec<String> =
         rights.take(GRANTS_SHOWN_MAX).map(|grant| toml_text(&grant.to_string())).collect();

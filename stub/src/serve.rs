@@ -131,7 +131,8 @@ impl Stub {
     fn refuse(&mut self, dial: &Dial, problem: &Problem) {
         let now = self.driver.now();
         for target in &dial.targets {
-            self.driver.node.detach(target.node, false, problem.clone(), now);
+            let message = format!("`{}` does not dial `{}`: {}", self.name, target.name, problem.message);
+            self.driver.node.detach(target.node, false, Problem { message, ..problem.clone() }, now);
         }
     }
 
