@@ -7,7 +7,7 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`actor`] | who runs this program, and from where |
-//! | [`line`] | one line: its bytes and its hash |
+//! | [`mod@line`] | one line: its bytes and its hash |
 //! | [`log`] | the file: appends whole lines, also when several processes do |
 //! | [`chain`] | reads a log and says what does not fit |
 //! | [`record`] | the events of a run as lines |
