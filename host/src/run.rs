@@ -122,6 +122,7 @@ impl Books<'_> {
         match stream {
             Stream::Stdout => target.stdout.add(&bytes),
             Stream::Stderr | Stream::Log => target.stderr.add(&bytes),
+            Stream::Progress | Stream::Change | Stream::Call => return,
         }
         let bytes = target.cutters.entry(stream).or_default().push(bytes);
         let name = target.name.clone();
@@ -440,6 +441,11 @@ impl Running<'_> {
             expires: unix_now() + ORDER_EXPIRY_S,
             nonce,
             wall,
+            diff: false,
+            task_signatures: Vec::new(),
+            approval: None,
+            callees: Vec::new(),
+            files: Vec::new(),
         };
         let (envelope, signature) = envelope.seal(controller.key())?;
         let input = if params.len() <= INLINE_INPUT_BYTES_MAX {
@@ -491,7 +497,7 @@ impl Running<'_> {
                     Report::Output { run, stream, bytes } if run == self.id => {
                         books.output(node, stream, bytes);
                     }
-                    Report::Result { run, outcome } if run == self.id => books.end(node, *outcome),
+                    Report::Result { run, outcome, .. } if run == self.id => books.end(node, *outcome),
                     Report::NoArtifact { run, engine } if run == self.id => {
                         self.other_engine(controller, books, node, engine);
                     }

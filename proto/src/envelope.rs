@@ -33,6 +33,46 @@ pub struct Envelope {
     pub nonce: [u8; 8],
     /// How much of the kernel's walls an execution needs.
     pub wall: Wall,
+    /// A dry run tells what would change in files line by line.
+    pub diff: bool,
+    /// SSH signatures over the module, as `waft sign` makes them, without armour.
+    pub task_signatures: Vec<Bytes>,
+    /// Who agreed to this run, beside the one who started it.
+    pub approval: Option<Approval>,
+    /// Tasks that this one may call.
+    pub callees: Vec<Callee>,
+    /// Files that it may read as blobs. They are here before it starts.
+    pub files: Vec<FileBlob>,
+}
+
+/// Bytes that travel in one piece.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Bytes(#[serde(with = "crate::msg::bytes")] pub Vec<u8>);
+
+/// What several people signed.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Approval {
+    /// Canonical JSON.
+    #[serde(with = "crate::msg::bytes")]
+    pub document: Vec<u8>,
+    /// SSH signatures over it, without armour.
+    pub signatures: Vec<Bytes>,
+}
+
+/// A task that may be called, with what was given to it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Callee {
+    pub name: String,
+    pub module: Hash,
+    pub artifacts: Vec<Artifact>,
+    pub grants: Vec<String>,
+}
+
+/// A blob of kind `File`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FileBlob {
+    pub hash: Hash,
+    pub bytes: u64,
 }
 
 /// The walls around an execution, in the order in which they are raised: what each takes away is in
@@ -83,10 +123,28 @@ pub struct Artifact {
     pub bytes: u64,
 }
 
-impl Envelope {
+/// A task of a run: the one that is started, or one that it may call.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskRef<'a> {
+    pub module: Hash,
+    pub artifacts: &'a [Artifact],
+}
+
+impl TaskRef<'_> {
     pub fn artifact(&self, engine: Engine) -> Option<&Artifact> {
         self.artifacts.iter().find(|artifact| artifact.engine == engine)
     }
+}
+
+impl Envelope {
+    /// The task itself, then those that it may call.
+    pub fn tasks(&self) -> impl Iterator<Item = TaskRef<'_>> {
+        let own = TaskRef { module: self.module, artifacts: &self.artifacts };
+        let callees =
+            self.callees.iter().map(|callee| TaskRef { module: callee.module, artifacts: &callee.artifacts });
+        core::iter::once(own).chain(callees)
+    }
+
 
     pub fn decode(bytes: &[u8]) -> Result<Envelope, Problem> {
         if bytes.len() > ENVELOPE_BYTES_MAX {

@@ -24,6 +24,7 @@ pub mod link;
 pub mod msg;
 pub mod node;
 pub mod run;
+pub mod seal;
 pub mod store;
 
 /// Protocol versions this code speaks. The number goes up when a message changes or is added; the lowest

@@ -64,16 +64,16 @@ pub enum Msg {
 }
 
 /// Byte strings as one length and the bytes, not as a sequence of integers.
-mod bytes {
+pub(crate) mod bytes {
     use alloc::vec::Vec;
     use serde::de::{Error, SeqAccess, Visitor};
     use serde::{Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_bytes(bytes)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
         struct Bytes;
         impl<'de> Visitor<'de> for Bytes {
             type Value = Vec<u8>;
@@ -220,6 +220,22 @@ pub struct Hello {
     pub policy: Policy,
     /// Walls that executions will stand behind here.
     pub walls: Vec<String>,
+    /// X25519 key of this process: secrets are sealed to it.
+    pub seal_key: [u8; 32],
+    /// Of an installed stub with a key of its own.
+    pub identity: Option<Identity>,
+    /// It takes modules and no artifacts: it compiles itself.
+    pub compiles: bool,
+}
+
+/// The key of a node, which outlives the stub.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Identity {
+    /// ed25519.
+    pub key: [u8; 32],
+    /// By that key, over `seal_key` (see [`crate::seal::identity_text`]).
+    #[serde(with = "bytes")]
+    pub signature: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -254,6 +270,12 @@ pub enum Order {
     /// Answer with `Report::Pong`: measures the way through all hops.
     Ping {
         nonce: u32,
+    },
+    /// To one node, before its run: the secrets of it, sealed to the node's key.
+    Secrets {
+        run: RunId,
+        #[serde(with = "bytes")]
+        sealed: Vec<u8>,
     },
 }
 
@@ -368,6 +390,9 @@ pub enum Report {
     Result {
         run: RunId,
         outcome: Box<Outcome>,
+        /// By the node's key, over the result (see [`crate::seal::result_text`]); empty when it has none.
+        #[serde(with = "bytes")]
+        proof: Vec<u8>,
     },
     /// No artifact of this run fits the node.
     NoArtifact {
@@ -393,7 +418,14 @@ pub enum Report {
 pub enum Stream {
     Stdout,
     Stderr,
+    /// What the task logs through the host.
     Log,
+    /// How far the task is: one JSON object a line.
+    Progress,
+    /// What a dry run would change: one JSON object a line.
+    Change,
+    /// What the task asked of the host: one JSON object a line.
+    Call,
 }
 
 impl Stream {
@@ -402,6 +434,9 @@ impl Stream {
             Stream::Stdout => "stdout",
             Stream::Stderr => "stderr",
             Stream::Log => "log",
+            Stream::Progress => "progress",
+            Stream::Change => "change",
+            Stream::Call => "call",
         }
     }
 }
@@ -418,6 +453,10 @@ pub struct Outcome {
     pub ms: u64,
     pub walls: Vec<String>,
     pub problem: Option<Problem>,
+    /// Of a dry run: how much it would change.
+    pub changes: u32,
+    /// Head of the node's own audit log, after this execution.
+    pub audit: Option<Hash>,
 }
 
 impl Outcome {
@@ -434,6 +473,8 @@ impl Outcome {
             ms: 0,
             walls: Vec::new(),
             problem,
+            changes: 0,
+            audit: None,
         }
     }
 }

@@ -97,6 +97,9 @@ fn hello(arch: Arch, how: &str, policy: &NodePolicy, walls: Vec<String>) -> Hell
         delivery: how.chars().take(HOW_CHARS_MAX).collect(),
         policy: policy.word(),
         walls,
+        seal_key: [0; 32],
+        identity: None,
+        compiles: false,
     }
 }
 

@@ -157,7 +157,7 @@ impl Stub {
                 self.cancels.remove(&run);
                 let refused = ["grant.", "policy."].iter().any(|kind| problem.code.starts_with(kind));
                 let status = if refused { Status::Refused } else { Status::Failed };
-                self.driver.node.finish(run, Outcome::without_start(status, Some(problem)));
+                self.driver.node.finish(run, Outcome::without_start(status, Some(problem)), Vec::new());
             }
         }
     }
@@ -171,7 +171,7 @@ impl Stub {
             JobEvent::Output { stream, bytes } => node.output(run, stream, bytes),
             JobEvent::Done(outcome) => {
                 self.cancels.remove(&run);
-                node.finish(run, outcome);
+                node.finish(run, outcome, Vec::new());
             }
         }
     }

@@ -6,6 +6,7 @@
 //!  link     controller -> sign -> frames -> stub: verify -> worker        the controller's library, stub over pipes
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -174,8 +175,21 @@ impl Workers {
             expires: u64::MAX,
             nonce: [0; 8],
             wall,
+            diff: false,
+            task_signatures: Vec::new(),
+            approval: None,
+            callees: Vec::new(),
+            files: Vec::new(),
         };
-        let run = ReadyRun { envelope, artifact: hash, code: artifact.clone(), input: params.into() };
+        let run = ReadyRun {
+            envelope,
+            artifact: hash,
+            code: artifact.clone(),
+            input: params.into(),
+            blobs: BTreeMap::new(),
+            order: Hash::of(b""),
+            secrets: None,
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         Ok(Workers { pool, runtime: runtime.context(|| "cannot start a runtime".to_owned())?, run })
     }

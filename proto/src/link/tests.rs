@@ -20,6 +20,9 @@ fn hello() -> Hello {
         delivery: "memfd".into(),
         policy: Policy::None,
         walls: Vec::new(),
+        seal_key: [0; 32],
+        identity: None,
+        compiles: false,
     }
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Child {
     pub(super) kind: StubKind,
     /// Known from its hello, or assumed of a stub we chose ourselves.
     pub(super) engine: Option<Engine>,
+    /// It said that it takes modules and no artifacts.
+    pub(super) compiles: bool,
     /// Orders leave before its hello.
     eager: bool,
     /// Once assumptions failed, nothing is assumed again.
@@ -56,6 +58,7 @@ impl Child {
             serial: 0,
             kind,
             engine: None,
+            compiles: false,
             eager: false,
             redialled: false,
             held: Vec::new(),
@@ -209,6 +212,7 @@ impl Node {
             entry.held.clear();
         }
         entry.engine = Some(hello.engine);
+        entry.compiles = hello.compiles;
         entry.kind = hello.kind;
         self.say(child, Report::Joined(Box::new(hello)));
         self.send_held(child);

@@ -160,6 +160,7 @@ impl Node {
                 }
             }
             Order::Stop => self.events.push_back(Event::Stop(None)),
+            Order::Secrets { run, sealed } => self.keep_secrets(run, sealed),
         }
     }
 
@@ -213,15 +214,26 @@ fn blobs_of(order: &Order, child: &Child) -> OrderBlobs {
     match order {
         Order::Run(run) => {
             let Ok(envelope) = Envelope::decode(&run.envelope) else { return blobs };
-            for artifact in &envelope.artifacts {
-                let blob = (artifact.hash, BlobKind::Artifact);
-                blobs.named.push(blob);
-                // What lives behind a hop is not known here: it gets every artifact of the run.
-                if child.kind == StubKind::Hop || child.engine.is_none_or(|engine| engine == artifact.engine)
-                {
-                    blobs.offered.push(blob);
+            for task in envelope.tasks() {
+                let module = (task.module, BlobKind::Task);
+                blobs.named.push(module);
+                if child.compiles {
+                    blobs.offered.push(module);
+                }
+                for artifact in task.artifacts {
+                    let blob = (artifact.hash, BlobKind::Artifact);
+                    blobs.named.push(blob);
+                    // What lives behind a hop is not known here: it gets every artifact of the run.
+                    if child.kind == StubKind::Hop
+                        || (!child.compiles && child.engine.is_none_or(|engine| engine == artifact.engine))
+                    {
+                        blobs.offered.push(blob);
+                    }
                 }
             }
+            let files = envelope.files.iter().map(|file| (file.hash, BlobKind::File));
+            blobs.named.extend(files.clone());
+            blobs.offered.extend(files);
             if let Input::Blob { hash, .. } = run.input {
                 blobs.named.push((hash, BlobKind::File));
                 blobs.offered.push((hash, BlobKind::File));

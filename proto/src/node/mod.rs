@@ -93,9 +93,16 @@ pub enum Event {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ReadyRun {
     pub envelope: Envelope,
+    /// Names `code`: an artifact, or on a node that compiles, the module.
     pub artifact: Hash,
     pub code: Arc<[u8]>,
     pub input: Arc<[u8]>,
+    /// Code of the tasks that it may call (as `code`), and the files that it may read.
+    pub blobs: BTreeMap<Hash, Arc<[u8]>>,
+    /// blake3 of the envelope's bytes.
+    pub order: Hash,
+    /// The secrets that were sent for it, sealed to this node.
+    pub secrets: Option<Vec<u8>>,
 }
 
 pub struct Node {
@@ -103,6 +110,8 @@ pub struct Node {
     /// The last of our descendants.
     last: NodeId,
     engine: Option<Engine>,
+    /// We take modules, not artifacts.
+    compiles: bool,
     controller: [u8; 32],
     parent: Option<Link<Origin>>,
     /// Own output in the parent's bulk queue, bytes.
@@ -115,6 +124,8 @@ pub struct Node {
     asked: BTreeSet<(Hash, BlobKind)>,
     waiting: Vec<WaitingRun>,
     running: BTreeMap<RunId, Running>,
+    /// Secrets whose run did not start yet, oldest first.
+    secrets: VecDeque<(RunId, Vec<u8>)>,
     /// The last runs that ended here: what a hop repeats is done once.
     ended: VecDeque<(RunId, Nonce)>,
     /// Blobs that were offered and could not be kept, and why.
@@ -134,11 +145,11 @@ impl Node {
 
     /// A stub; says hello to its parent at once.
     pub fn stub(hello: Hello, store_bytes: u64, now: u64, unix: u64) -> Node {
-        let engine = hello.engine;
+        let (engine, compiles) = (hello.engine, hello.compiles);
         let mut link = Link::new(Role::Child, now);
         link.send(&Msg::Hello(Box::new(hello)));
         link.widen(WINDOW_WIDE_BYTES);
-        Node::new(Some(engine), Some(link), store_bytes, now, unix)
+        Node { compiles, ..Node::new(Some(engine), Some(link), store_bytes, now, unix) }
     }
 
     fn new(
@@ -152,6 +163,7 @@ impl Node {
             id: None,
             last: NodeId::ROOT,
             engine,
+            compiles: false,
             controller: [0; 32],
             parent,
             own_queued: 0,
@@ -161,6 +173,7 @@ impl Node {
             asked: BTreeSet::new(),
             waiting: Vec::new(),
             running: BTreeMap::new(),
+            secrets: VecDeque::new(),
             ended: VecDeque::new(),
             unstorable: BTreeMap::new(),
             events: VecDeque::new(),

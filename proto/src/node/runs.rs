@@ -8,7 +8,7 @@ use crate::limits::*;
 use crate::msg::*;
 use crate::run::{Problem, Status};
 use alloc::boxed::Box;
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -17,7 +17,9 @@ pub(super) type Nonce = [u8; 8];
 
 pub(super) struct WaitingRun {
     ready: Envelope,
-    artifact: Hash,
+    order: Hash,
+    /// What is executed: artifacts, or modules on a node that compiles. The task first, then those that it may call.
+    code: Vec<Hash>,
     input: WaitingInput,
     /// Pinned while the run waits and while it runs.
     needs: BTreeSet<(Hash, BlobKind)>,
@@ -58,10 +60,15 @@ impl Node {
                 Problem::new("envelope.params", "the parameters are not those that the controller signed");
             return self.refuse(&envelope, Status::Refused, problem);
         }
-        let Some(artifact) = envelope.artifact(engine).map(|artifact| artifact.hash) else {
+        let code = envelope.tasks().map(|task| match self.compiles {
+            true => Some(task.module),
+            false => task.artifact(engine).map(|artifact| artifact.hash),
+        });
+        let Some(code) = code.collect::<Option<Vec<Hash>>>() else {
             return self.say(me, Report::NoArtifact { run: id, engine });
         };
-        let mut needs = BTreeSet::from([(artifact, BlobKind::Artifact)]);
+        let mut needs: BTreeSet<_> = code.iter().map(|hash| (*hash, self.code_kind())).collect();
+        needs.extend(envelope.files.iter().map(|file| (file.hash, BlobKind::File)));
         if let WaitingInput::Blob(hash) = &input {
             needs.insert((*hash, BlobKind::File));
         }
@@ -79,8 +86,28 @@ impl Node {
             }
         }
         let deadline = self.now.saturating_add(FETCH_IDLE_MS);
-        self.waiting.push(WaitingRun { ready: envelope, artifact, input, needs, deadline });
+        let order = Hash::of(&run.envelope);
+        self.waiting.push(WaitingRun { ready: envelope, order, code, input, needs, deadline });
         self.start_ready();
+    }
+
+    /// What this node executes.
+    fn code_kind(&self) -> BlobKind {
+        if self.compiles { BlobKind::Task } else { BlobKind::Artifact }
+    }
+
+    /// Keeps the secrets of a run that is about to come. Nobody but the executor can read them.
+    pub(super) fn keep_secrets(&mut self, run: RunId, sealed: Vec<u8>) {
+        self.secrets.retain(|(kept, _)| *kept != run);
+        if self.secrets.len() >= WAITING_RUNS_MAX {
+            self.secrets.pop_front();
+        }
+        self.secrets.push_back((run, sealed));
+    }
+
+    fn take_secrets(&mut self, run: RunId) -> Option<Vec<u8>> {
+        let at = self.secrets.iter().position(|(kept, _)| *kept == run)?;
+        self.secrets.remove(at).map(|(_, sealed)| sealed)
     }
 
     /// Whether that run waits or runs here.
@@ -104,6 +131,7 @@ impl Node {
     /// Ends a run before it began.
     fn refuse(&mut self, envelope: &Envelope, status: Status, problem: Problem) {
         self.remember(envelope.run, envelope.nonce);
+        self.take_secrets(envelope.run);
         self.say_own(refusal(envelope.run, status, problem));
     }
 
@@ -114,14 +142,15 @@ impl Node {
         self.ended.push_back((run, nonce));
     }
 
-    /// An execution on this node ended. Only the first end of a run that runs here counts.
-    pub fn finish(&mut self, run: RunId, outcome: Outcome) {
+    /// An execution on this node ended. Only the first end of a run that runs here counts. `proof`: see
+    /// [`crate::seal::result_text`].
+    pub fn finish(&mut self, run: RunId, outcome: Outcome, proof: Vec<u8>) {
         let Some(running) = self.running.remove(&run) else { return };
         for hash in running.held {
             self.store.unpin(hash);
         }
         self.remember(run, running.nonce);
-        self.say_own(Report::Result { run, outcome: Box::new(outcome) });
+        self.say_own(Report::Result { run, outcome: Box::new(outcome), proof });
     }
 
     pub(super) fn cancel(&mut self, run: RunId) {
@@ -136,19 +165,30 @@ impl Node {
     pub(super) fn start_ready(&mut self) {
         let mut at = 0;
         while let Some(waiting) = self.waiting.get(at) {
-            let code = self.store.get(waiting.artifact, BlobKind::Artifact);
-            let input = match &waiting.input {
-                WaitingInput::Inline(bytes) => Some(bytes.clone()),
-                WaitingInput::Blob(hash) => self.store.get(*hash, BlobKind::File),
-            };
-            let (Some(code), Some(input)) = (code, input) else {
+            let here = waiting.needs.iter().map(|(hash, kind)| Some((*hash, self.store.get(*hash, *kind)?)));
+            let Some(mut blobs) = here.collect::<Option<BTreeMap<_, _>>>() else {
                 at += 1;
                 continue;
             };
-            let WaitingRun { ready: envelope, artifact, needs, .. } = self.waiting.remove(at);
+            let WaitingRun { ready: envelope, order, code, input, needs, .. } = self.waiting.remove(at);
             let held = needs.iter().map(|(hash, _)| *hash).collect();
             self.running.insert(envelope.run, Running { nonce: envelope.nonce, held });
-            self.events.push_back(Event::Run(Box::new(ReadyRun { envelope, artifact, code, input })));
+            let artifact = code.first().copied().unwrap_or(envelope.module);
+            let input = match input {
+                WaitingInput::Inline(bytes) => bytes,
+                WaitingInput::Blob(hash) => blobs.get(&hash).cloned().unwrap_or_default(),
+            };
+            let code = blobs.get(&artifact).cloned().unwrap_or_default();
+            let wanted = |hash: &Hash| {
+                envelope.files.iter().any(|file| file.hash == *hash)
+                    || envelope.tasks().skip(1).any(|task| {
+                        task.module == *hash || task.artifacts.iter().any(|known| known.hash == *hash)
+                    })
+            };
+            blobs.retain(|hash, _| wanted(hash));
+            let secrets = self.take_secrets(envelope.run);
+            let ready = ReadyRun { envelope, artifact, code, input, blobs, order, secrets };
+            self.events.push_back(Event::Run(Box::new(ready)));
         }
     }
 
@@ -190,5 +230,5 @@ impl Node {
 
 fn refusal(run: RunId, status: Status, problem: Problem) -> Report {
     let outcome = Outcome::without_start(status, Some(problem));
-    Report::Result { run, outcome: Box::new(outcome) }
+    Report::Result { run, outcome: Box::new(outcome), proof: Vec::new() }
 }

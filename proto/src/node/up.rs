@@ -39,9 +39,9 @@ impl Node {
             Report::Gone { lost, problem } => Report::Gone { lost, problem: clipped(problem) },
             Report::DeadLetter { to, problem } => Report::DeadLetter { to, problem: clipped(problem) },
             Report::Violation { count, problem } => Report::Violation { count, problem: clipped(problem) },
-            Report::Result { run, mut outcome } => {
+            Report::Result { run, mut outcome, proof } => {
                 outcome.problem = outcome.problem.map(clipped);
-                Report::Result { run, outcome }
+                Report::Result { run, outcome, proof }
             }
             report => report,
         };

@@ -1,6 +1,6 @@
 //! A message of every kind, with every variant of every enum somewhere among them.
 
-use waft_proto::envelope::{Artifact, Envelope, Wall};
+use waft_proto::envelope::{Approval, Artifact, Bytes, Callee, Envelope, FileBlob, Wall};
 use waft_proto::frame::Lane;
 use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::msg::*;
@@ -51,6 +51,9 @@ fn hello(kind: StubKind, engine: Engine, policy: Policy) -> Box<Hello> {
         delivery: "memfd".into(),
         policy,
         walls: vec!["landlock".into(), "seccomp".into()],
+        seal_key: [11; 32],
+        identity: (kind == StubKind::Hop).then(|| Identity { key: [12; 32], signature: vec![13; 64] }),
+        compiles: kind == StubKind::Leaf,
     })
 }
 
@@ -67,6 +70,8 @@ fn outcome(status: Status) -> Outcome {
         ms: 1500,
         walls: vec!["mount namespace".into()],
         problem: (!good).then(|| problem(None)),
+        changes: if good { 0 } else { 300 },
+        audit: good.then(|| hash(14)),
     }
 }
 
@@ -167,6 +172,7 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
     add("order signed refused", order(Order::Signed { node: NodeId(3), signature: Err(problem(None)) }));
     add("order stop", order(Order::Stop));
     add("order ping", order(Order::Ping { nonce: 7 }));
+    add("order secrets", order(Order::Secrets { run: run(), sealed: vec![21; 48] }));
 
     add("report joined", report(Report::Joined(hello(StubKind::Leaf, FAST, Policy::None))));
     add("report gone lost", report(Report::Gone { lost: true, problem: problem(Some("")) }));
@@ -177,7 +183,7 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
     for state in [TargetState::Selected, TargetState::Connecting, TargetState::Ready, TargetState::Running] {
         add(&format!("report state {}", state.word()), report(Report::State { run: run(), state }));
     }
-    for stream in [Stream::Stdout, Stream::Stderr, Stream::Log] {
+    for stream in [Stream::Stdout, Stream::Stderr, Stream::Log, Stream::Progress, Stream::Change, Stream::Call] {
         let bytes = b"hello\n\xff".to_vec();
         add(
             &format!("report output {}", stream.word()),
@@ -186,7 +192,8 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
     }
     for status in Status::ALL {
         let outcome = Box::new(outcome(status));
-        add(&format!("report result {}", status.word()), report(Report::Result { run: run(), outcome }));
+        let proof = if status == Status::Ok { vec![15; 64] } else { Vec::new() };
+        add(&format!("report result {}", status.word()), report(Report::Result { run: run(), outcome, proof }));
     }
     add("report no artifact", report(Report::NoArtifact { run: run(), engine: SMALL }));
     add("report dead letter", report(Report::DeadLetter { to: ranges(), problem: problem(None) }));
@@ -209,6 +216,16 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
         expires: 1_800_000_000,
         nonce: [1, 2, 3, 4, 5, 6, 7, 8],
         wall: Wall::Required,
+        diff: true,
+        task_signatures: vec![Bytes(vec![16; 3])],
+        approval: Some(Approval { document: b"{}".to_vec(), signatures: vec![Bytes(vec![17; 2])] }),
+        callees: vec![Callee {
+            name: "facts".into(),
+            module: hash(18),
+            artifacts: vec![Artifact { engine: FAST, hash: hash(19), bytes: 1 }],
+            grants: vec!["facts".into()],
+        }],
+        files: vec![FileBlob { hash: hash(20), bytes: 1 << 40 }],
     };
     list.push(("envelope".into(), Sample::Envelope(envelope)));
     list.push((
@@ -244,6 +261,7 @@ pub(crate) fn kind_of(msg: &Msg) -> &'static str {
             Order::Signed { signature: Err(_), .. } => "Signed refused",
             Order::Stop => "Stop",
             Order::Ping { .. } => "Order ping",
+            Order::Secrets { .. } => "Secrets",
         },
         Msg::Up { report, .. } => match report {
             Report::Joined(_) => "Joined",
@@ -262,7 +280,7 @@ pub(crate) fn kind_of(msg: &Msg) -> &'static str {
     }
 }
 
-pub(crate) const KINDS: [&str; 31] = [
+pub(crate) const KINDS: [&str; 32] = [
     "Hello",
     "Welcome",
     "Ping",
@@ -294,4 +312,5 @@ pub(crate) const KINDS: [&str; 31] = [
     "Violation",
     "Order ping",
     "Report pong",
+    "Secrets",
 ];

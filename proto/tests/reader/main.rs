@@ -101,6 +101,11 @@ fn envelope(number: u8, code: &[u8], params: Hash) -> Envelope {
         expires: unix() + 600,
         nonce: [number; 8],
         wall: Wall::Best,
+        diff: false,
+        task_signatures: Vec::new(),
+        approval: None,
+        callees: Vec::new(),
+        files: Vec::new(),
     }
 }
 
@@ -115,7 +120,7 @@ fn signed(envelope: &Envelope, input: Input) -> Run {
 fn results<'a>(reports: impl Iterator<Item = &'a Report>, number: u8) -> Vec<(Status, String)> {
     reports
         .filter_map(|report| match report {
-            Report::Result { run, outcome } if *run == RunId([number; 16]) => {
+            Report::Result { run, outcome, .. } if *run == RunId([number; 16]) => {
                 let words = outcome.problem.as_ref().map(|problem| problem.message.clone());
                 Some((outcome.status, words.unwrap_or_default()))
             }

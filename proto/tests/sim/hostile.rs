@@ -58,7 +58,7 @@ fn a_child_speaks_for_itself_only() {
     refused(Lane::Control, &up(SISTER, state.clone()), "in the name of n3");
     refused(Lane::Control, &up(NodeId::ROOT, state.clone()), "in the name of n0");
     refused(Lane::Control, &up(NodeId(1), state), "in the name of n1");
-    let result = Report::Result { run: run_id(1), outcome: Box::new(outcome(Status::Ok)) };
+    let result = Report::Result { run: run_id(1), outcome: Box::new(outcome(Status::Ok)), proof: Vec::new() };
     refused(Lane::Bulk, &up(SISTER, result), "in the name of n3");
 }
 

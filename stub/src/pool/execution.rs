@@ -294,6 +294,8 @@ impl Execution<'_> {
             ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             walls: self.worker.walls.clone(),
             problem: verdict.problem,
+            changes: 0,
+            audit: None,
         }
     }
 

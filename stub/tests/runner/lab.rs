@@ -1,6 +1,6 @@
 //! Runs a module written as WebAssembly text through a pool, and collects what came of it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -100,9 +100,16 @@ impl Order {
             expires: u64::MAX,
             nonce: [0; 8],
             wall: self.wall,
+            diff: false,
+            task_signatures: Vec::new(),
+            approval: None,
+            callees: Vec::new(),
+            files: Vec::new(),
         };
         let input = Arc::from(self.params.as_slice());
-        Job::prepare(ReadyRun { envelope, artifact, code, input }, "web1", &self.policy, NOW)
+        let (order, blobs) = (Hash::of(b"order"), BTreeMap::new());
+        let ready = ReadyRun { envelope, artifact, code, input, blobs, order, secrets: None };
+        Job::prepare(ready, "web1", &self.policy, NOW)
     }
 
     /// Runs it in a pool of its own.

@@ -95,6 +95,8 @@ impl Target {
             Stream::Stdout => self.out.push(&self.hold.push(bytes), ellipsis, &mut each),
             Stream::Stderr => self.err.push(bytes, ellipsis, &mut each),
             Stream::Log => self.log.push(bytes, ellipsis, &mut each),
+            // Records are no text for people.
+            Stream::Progress | Stream::Change | Stream::Call => return Ok(()),
         }
         show(screen, stream, &text)
     }
@@ -134,7 +136,7 @@ fn push_line(out: &mut String, paint: Paint, label: &str, stream: Stream, line: 
     let (style, mark) = match stream {
         Stream::Stdout => (paint::STDOUT, '|'),
         Stream::Stderr => (paint::STDERR, '!'),
-        Stream::Log => (paint::LOG, '#'),
+        _ => (paint::LOG, '#'),
     };
     prefix(out, paint, style, label, mark);
     out.push_str(line);
@@ -144,7 +146,7 @@ fn push_line(out: &mut String, paint: Paint, label: &str, stream: Stream, line: 
 fn show(screen: &mut Screen, stream: Stream, text: &str) -> io::Result<()> {
     match stream {
         Stream::Stdout => screen.out(text.as_bytes()),
-        Stream::Stderr | Stream::Log => {
+        _ => {
             screen.err(text.as_bytes());
             Ok(())
         }

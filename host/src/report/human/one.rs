@@ -49,6 +49,8 @@ impl One {
                 self.log.push(bytes, screen.ellipsis(), |line| self.terminal.log_line(&mut text, line));
                 show_log(screen, &text);
             }
+            // Records are no text for people.
+            Stream::Progress | Stream::Change | Stream::Call => {}
         }
         Ok(())
     }

@@ -419,7 +419,7 @@ impl World {
             Event::Cancel(run) => {
                 let entry = self.nodes.get_mut(&id).expect("the node of this event");
                 entry.jobs.retain(|job| job.run != run);
-                entry.node.finish(run, outcome(Status::Cancelled));
+                entry.node.finish(run, outcome(Status::Cancelled), Vec::new());
             }
             Event::Dial(dial) => {
                 for target in &dial.targets {
@@ -450,7 +450,7 @@ impl World {
             }
         }
         for job in jobs.iter().filter(|job| job.left == 0 && !job.endless) {
-            node.finish(job.run, outcome(Status::Ok));
+            node.finish(job.run, outcome(Status::Ok), Vec::new());
         }
         jobs.retain(|job| job.left > 0 || job.endless);
     }
@@ -490,7 +490,7 @@ impl World {
     pub(crate) fn results(&self, number: u8) -> BTreeMap<NodeId, Vec<Status>> {
         let mut results: BTreeMap<NodeId, Vec<Status>> = BTreeMap::new();
         for (from, report) in &self.reports {
-            if let Report::Result { run, outcome } = report
+            if let Report::Result { run, outcome, .. } = report
                 && *run == run_id(number)
             {
                 results.entry(*from).or_default().push(outcome.status);

@@ -149,6 +149,9 @@ pub(crate) fn hello(kind: StubKind, name: &str) -> Hello {
         delivery: "memfd".into(),
         policy: Policy::None,
         walls: vec!["seccomp".into()],
+        seal_key: [0; 32],
+        identity: None,
+        compiles: false,
     }
 }
 
@@ -172,6 +175,8 @@ pub(crate) fn outcome(status: Status) -> Outcome {
         ms: 1,
         walls: Vec::new(),
         problem: None,
+        changes: 0,
+        audit: None,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::worker::wire::{
     End, FromWorker, Function, MESSAGE_BYTES_MAX, PART_BYTES_MAX, Part, REQUEST_BYTES_MAX, ToWorker, decode,
     encode, packet_buffer, receive, send,
 };
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -39,8 +40,21 @@ fn job() -> Job {
         expires: u64::MAX,
         nonce: [0; 8],
         wall: Wall::Best,
+        diff: false,
+        task_signatures: Vec::new(),
+        approval: None,
+        callees: Vec::new(),
+        files: Vec::new(),
     };
-    let ready = ReadyRun { envelope, artifact: Hash::of(b""), code: Arc::from([]), input: Arc::from([]) };
+    let ready = ReadyRun {
+        envelope,
+        artifact: Hash::of(b""),
+        code: Arc::from([]),
+        input: Arc::from([]),
+        blobs: BTreeMap::new(),
+        order: Hash::of(b""),
+        secrets: None,
+    };
     Job::prepare(ready, "web1", &NodePolicy::default(), 0).expect("a good order")
 }
 
