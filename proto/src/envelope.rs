@@ -145,7 +145,6 @@ impl Envelope {
         core::iter::once(own).chain(callees)
     }
 
-
     pub fn decode(bytes: &[u8]) -> Result<Envelope, Problem> {
         if bytes.len() > ENVELOPE_BYTES_MAX {
             return Err(Problem::new("envelope.size", "the envelope of the run is longer than allowed"));

@@ -156,7 +156,8 @@ class Stub(Source):
         self.say("Hello", {
             "version_min": VERSION, "version_max": VERSION, "kind": "Leaf", "engine": ENGINE,
             "release": "reader", "hostname": system.nodename, "kernel": system.release, "user": "reader",
-            "uid": os.getuid(), "pid": os.getpid(), "delivery": how, "policy": "None", "walls": []})
+            "uid": os.getuid(), "pid": os.getpid(), "delivery": how, "policy": "None", "walls": [],
+            "seal_key": bytes(32), "identity": None, "compiles": False})
         while True:
             frame = decode_frame(self)
             for message in frame["messages"]:
@@ -303,9 +304,10 @@ class Stub(Source):
 
     def end(self, run, status, why=None, exit_code=None, stdout_bytes=0):
         self.waiting.pop(run, None)
-        self.report("Result", run=run, outcome={
+        self.report("Result", run=run, proof=b"", outcome={
             "status": status, "exit_code": exit_code, "signal": None, "stdout_bytes": stdout_bytes,
             "stderr_bytes": 0, "stdout_truncated": False, "stderr_truncated": False, "ms": 0, "walls": [],
+            "changes": 0, "audit": None,
             "problem": {"code": "reader.run", "message": str(why), "hint": None} if why else None})
 
 

@@ -183,7 +183,9 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
     for state in [TargetState::Selected, TargetState::Connecting, TargetState::Ready, TargetState::Running] {
         add(&format!("report state {}", state.word()), report(Report::State { run: run(), state }));
     }
-    for stream in [Stream::Stdout, Stream::Stderr, Stream::Log, Stream::Progress, Stream::Change, Stream::Call] {
+    for stream in
+        [Stream::Stdout, Stream::Stderr, Stream::Log, Stream::Progress, Stream::Change, Stream::Call]
+    {
         let bytes = b"hello\n\xff".to_vec();
         add(
             &format!("report output {}", stream.word()),
@@ -193,7 +195,10 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
     for status in Status::ALL {
         let outcome = Box::new(outcome(status));
         let proof = if status == Status::Ok { vec![15; 64] } else { Vec::new() };
-        add(&format!("report result {}", status.word()), report(Report::Result { run: run(), outcome, proof }));
+        add(
+            &format!("report result {}", status.word()),
+            report(Report::Result { run: run(), outcome, proof }),
+        );
     }
     add("report no artifact", report(Report::NoArtifact { run: run(), engine: SMALL }));
     add("report dead letter", report(Report::DeadLetter { to: ranges(), problem: problem(None) }));

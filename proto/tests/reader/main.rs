@@ -448,7 +448,7 @@ fn refuses_with_a_sentence_what_no_parent_may_send() {
         ("a long frame", vec![0xFE, 0xFF, 0], "a frame of 65534 bytes"),
         ("another lane", vec![1, 0, 2], "in lane 2"),
         ("an unknown message", control(&[13]), "unknown tag 13 of Msg"),
-        ("an unknown order", control(&[11, 0, 6]), "unknown tag 6 of Order"),
+        ("an unknown order", control(&[11, 0, 7]), "unknown tag 7 of Order"),
         ("a message cut short", control(&[9, 1, 2, 3]), "truncated"),
         ("a length beyond the frame", control(&[5, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]), "truncated"),
         (

@@ -27,7 +27,9 @@ impl Counts {
     fn of(&mut self, stream: Stream) -> &mut Count {
         match stream {
             Stream::Stdout => &mut self.stdout,
-            Stream::Stderr | Stream::Log | Stream::Progress | Stream::Change | Stream::Call => &mut self.stderr,
+            Stream::Stderr | Stream::Log | Stream::Progress | Stream::Change | Stream::Call => {
+                &mut self.stderr
+            }
         }
     }
 

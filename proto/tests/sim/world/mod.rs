@@ -243,6 +243,11 @@ impl World {
             expires: UNIX + 3600,
             nonce: [number; 8],
             wall: Wall::Best,
+            diff: false,
+            task_signatures: Vec::new(),
+            approval: None,
+            callees: Vec::new(),
+            files: Vec::new(),
         }
     }
 
