@@ -446,6 +446,7 @@ impl Running<'_> {
             approval: None,
             callees: Vec::new(),
             files: Vec::new(),
+            audit: None,
         };
         let (envelope, signature) = envelope.seal(controller.key())?;
         let input = if params.len() <= INLINE_INPUT_BYTES_MAX {

@@ -43,6 +43,8 @@ pub struct Envelope {
     pub callees: Vec<Callee>,
     /// Files that it may read as blobs. They are here before it starts.
     pub files: Vec<FileBlob>,
+    /// Head of the controller's audit log before this order.
+    pub audit: Option<Hash>,
 }
 
 /// Bytes that travel in one piece.

@@ -180,6 +180,7 @@ impl Workers {
             approval: None,
             callees: Vec::new(),
             files: Vec::new(),
+            audit: None,
         };
         let run = ReadyRun {
             envelope,

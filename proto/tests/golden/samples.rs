@@ -231,6 +231,7 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
             grants: vec!["facts".into()],
         }],
         files: vec![FileBlob { hash: hash(20), bytes: 1 << 40 }],
+        audit: Some(hash(22)),
     };
     list.push(("envelope".into(), Sample::Envelope(envelope)));
     list.push((

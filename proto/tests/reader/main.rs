@@ -106,6 +106,7 @@ fn envelope(number: u8, code: &[u8], params: Hash) -> Envelope {
         approval: None,
         callees: Vec::new(),
         files: Vec::new(),
+        audit: None,
     }
 }
 

@@ -243,7 +243,7 @@ fn a_changed_order_is_refused() {
 
     let (world, statuses) = order_to_leaf(|_, mut run| {
         // This byte belongs to the nonce: it decodes, and is not what was signed.
-        let nonce = run.envelope.len() - 7;
+        let nonce = run.envelope.len() - 8;
         run.envelope[nonce] ^= 1;
         run
     });

@@ -105,6 +105,7 @@ impl Order {
             approval: None,
             callees: Vec::new(),
             files: Vec::new(),
+            audit: None,
         };
         let input = Arc::from(self.params.as_slice());
         let (order, blobs) = (Hash::of(b"order"), BTreeMap::new());

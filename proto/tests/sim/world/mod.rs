@@ -248,6 +248,7 @@ impl World {
             approval: None,
             callees: Vec::new(),
             files: Vec::new(),
+            audit: None,
         }
     }
 

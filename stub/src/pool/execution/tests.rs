@@ -45,6 +45,7 @@ fn job() -> Job {
         approval: None,
         callees: Vec::new(),
         files: Vec::new(),
+        audit: None,
     };
     let ready = ReadyRun {
         envelope,
