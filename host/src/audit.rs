@@ -1,28 +1,34 @@
 //! The audit log of the controller: who ran what, from where, on which targets, with which grants, and how it ended.
 //!
-//! Each line is one JSON object that names the hash of the line before it, so that a line which was changed, removed
-//! or inserted later shows; docs/operators.md has the format to the byte. Parameters, output and environment are not
-//! in it, at most their hashes: they may be secret.
+//! The file and its format are those of [`waft_audit`].
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`actor`] | who runs this program, and from where |
-//! | [`mod@line`] | one line: its bytes and its hash |
-//! | [`log`] | the file: appends whole lines, also when several processes do |
-//! | [`chain`] | reads a log and says what does not fit |
 //! | [`record`] | the events of a run as lines |
 //!
 pub mod actor;
-pub mod chain;
-pub mod line;
-pub mod log;
 pub mod record;
 
 pub use actor::Actor;
-pub use chain::{Defect, Kind, Walked, walk};
-pub use line::Line;
-pub use log::Log;
 pub use record::Recorder;
+pub use waft_audit::{Defect, Kind, Line, Log, Walked, line, log, walk};
+
+use waft_proto::run::Problem;
+
+/// `$XDG_STATE_HOME/waft/audit/log`.
+pub fn of_user() -> Result<Log, Problem> {
+    let state = crate::files::state_dir().ok_or_else(|| {
+        Problem::new("audit.dir", "there is no place for the audit log: this user has no home")
+            .hint("set XDG_STATE_HOME to a directory of yours")
+    })?;
+    Ok(at(state.join("audit")))
+}
+
+/// In a directory of its own.
+pub fn at(dir: std::path::PathBuf) -> Log {
+    Log::at(dir, "set XDG_STATE_HOME to another place")
+}
 
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ mod rows;
 pub(super) use recorded::Recorded;
 
 use super::{Done, Failure, print};
-use crate::audit::{Defect, Line, Log, Walked, line, log, walk};
+use crate::audit::{self, Defect, Line, Walked, line, log, walk};
 use crate::report::{Terminal, is_closed_pipe, json, problem};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
@@ -134,7 +134,7 @@ pub(super) async fn audit(command: Audit) -> Done {
 }
 
 fn file(named: Option<&PathBuf>) -> Result<PathBuf, Problem> {
-    named.map_or_else(|| Log::of_user().map(|log| log.file()), |file| Ok(file.clone()))
+    named.map_or_else(|| audit::of_user().map(|log| log.file()), |file| Ok(file.clone()))
 }
 
 fn read(

@@ -70,7 +70,7 @@ fn decoding_the_golden_bytes_gives_the_messages() {
     for ((name, bytes), (_, sample)) in golden().into_iter().zip(samples()) {
         match sample {
             Sample::Msg(msg) => assert_eq!(Msg::decode_all(&bytes), Ok(vec![(msg, bytes.len())]), "{name}"),
-            Sample::Envelope(envelope) => assert_eq!(Envelope::decode(&bytes), Ok(envelope), "{name}"),
+            Sample::Envelope(envelope) => assert_eq!(Envelope::decode(&bytes), Ok(*envelope), "{name}"),
             Sample::Frame(lane, messages) => {
                 let mut rest = bytes.as_slice();
                 let frame = Decoder::default().next(&mut rest).expect("a frame").expect("a whole one");

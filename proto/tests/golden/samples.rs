@@ -8,7 +8,7 @@ use waft_proto::run::{Problem, Status, TargetState};
 
 pub(crate) enum Sample {
     Msg(Msg),
-    Envelope(Envelope),
+    Envelope(Box<Envelope>),
     Frame(Lane, Vec<Msg>),
 }
 
@@ -233,7 +233,7 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
         files: vec![FileBlob { hash: hash(20), bytes: 1 << 40 }],
         audit: Some(hash(22)),
     };
-    list.push(("envelope".into(), Sample::Envelope(envelope)));
+    list.push(("envelope".into(), Sample::Envelope(Box::new(envelope))));
     list.push((
         "frame control".into(),
         Sample::Frame(Lane::Control, vec![Msg::Ping, Msg::Credit(1), Msg::Pong]),

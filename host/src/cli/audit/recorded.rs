@@ -1,6 +1,6 @@
 //! The books of one run on the side of the command line.
 
-use crate::audit::{Actor, Log, Recorder};
+use crate::audit::{self, Actor, Recorder};
 use crate::cli::{Failure, interrupt};
 use crate::event::Event;
 use crate::report::is_closed_pipe;
@@ -23,7 +23,7 @@ pub(in crate::cli) struct Recorded {
 impl Recorded {
     /// Before anything is dialled.
     pub(in crate::cli) fn begin(request: &Request, shape: &Shape) -> Result<Recorded, Problem> {
-        let recorder = Recorder::begin(Log::of_user()?, request, shape, &Actor::here())?;
+        let recorder = Recorder::begin(audit::of_user()?, request, shape, &Actor::here())?;
         Ok(Recorded { recorder, stop: Arc::default(), unrecorded: None, unshown: None })
     }
 
@@ -75,6 +75,7 @@ impl Recorded {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::Log;
     use crate::event::{Body, Sequence};
     use crate::tree::{Endpoint, Target, shape};
     use std::os::unix::fs::PermissionsExt;
@@ -118,7 +119,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_reader_that_went_away_stops_the_run_and_not_the_record() {
         let dir = tempfile::tempdir().expect("a directory");
-        let log = Log::at(dir.path().join("waft/audit"));
+        let log = audit::at(dir.path().join("waft/audit"));
         for (kind, code) in [(io::ErrorKind::BrokenPipe, None), (io::ErrorKind::StorageFull, Some(()))] {
             let before = if log.file().exists() { lines(&log) } else { 0 };
             let mut recorded = recorded(&log);
@@ -140,7 +141,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_run_that_cannot_be_recorded_stops_and_is_still_shown() {
         let dir = tempfile::tempdir().expect("a directory");
-        let log = Log::at(dir.path().join("waft/audit"));
+        let log = audit::at(dir.path().join("waft/audit"));
         let mut recorded = recorded(&log);
         let open = std::fs::Permissions::from_mode(0o777);
         std::fs::set_permissions(dir.path().join("waft/audit"), open).expect("changed");

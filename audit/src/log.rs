@@ -2,19 +2,20 @@
 //! changed: what an interrupted write left stays, and the next line says so.
 
 use super::line::{self, Fields, LINE_BYTES_MAX, NOTHING};
-use crate::files;
 use rustix::fs::{AtFlags, FallocateFlags, FileType, FlockOperation, Mode, OFlags, Stat};
 use rustix::io::Errno;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 use waft_proto::id::Hash;
 use waft_proto::run::Problem;
 
 const NAME: &str = "log";
+/// Of the directory and those above it, where they are made.
+const DIR_MODE: u32 = 0o700;
 /// How long others may keep the file locked. They hold it for one write each.
 const LOCK_DEADLINE: Duration = Duration::from_secs(10);
 /// The same for a reader, who can do without.
@@ -28,6 +29,8 @@ const WRITABLE_BY_OTHERS: u32 = 0o022;
 #[derive(Clone, Debug)]
 pub struct Log {
     dir: PathBuf,
+    /// What to do to have it at another place, after "or".
+    elsewhere: &'static str,
 }
 
 /// How a log ends.
@@ -39,17 +42,9 @@ struct Tail {
 }
 
 impl Log {
-    pub fn at(dir: PathBuf) -> Log {
-        Log { dir }
-    }
-
-    /// `$XDG_STATE_HOME/waft/audit/log`.
-    pub fn of_user() -> Result<Log, Problem> {
-        let state = files::state_dir().ok_or_else(|| {
-            Problem::new("audit.dir", "there is no place for the audit log: this user has no home")
-                .hint("set XDG_STATE_HOME to a directory of yours")
-        })?;
-        Ok(Log::at(state.join("audit")))
+    /// The log in this directory, which belongs to it alone. `elsewhere` says how another is named, for errors.
+    pub fn at(dir: PathBuf, elsewhere: &'static str) -> Log {
+        Log { dir, elsewhere }
     }
 
     pub fn file(&self) -> PathBuf {
@@ -65,8 +60,7 @@ impl Log {
             // Not every file system can promise room.
             Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
                 let text = format!("there is no room for the audit log {}: {error}", self.file().display());
-                Err(Problem::new("audit.write", text)
-                    .hint("free some, or set XDG_STATE_HOME to another place"))
+                Err(Problem::new("audit.write", text).hint(format!("free some, or {}", self.elsewhere)))
             }
             _ => Ok(()),
         }
@@ -114,17 +108,17 @@ impl Log {
             "audit.write",
             format!("the audit log {} cannot be written: {why}", self.file().display()),
         )
-        .hint("every run is recorded: make that file writable, or set XDG_STATE_HOME to another place")
+        .hint(format!("every run is recorded: make that file writable, or {}", self.elsewhere))
     }
 
     /// The file, checked and locked.
     fn open(&self) -> Result<File, Problem> {
-        files::private_dir(&self.dir).map_err(|error| {
+        DirBuilder::new().recursive(true).mode(DIR_MODE).create(&self.dir).map_err(|error| {
             Problem::new(
                 "audit.dir",
                 format!("the directory {} of the audit log cannot be made: {error}", self.dir.display()),
             )
-            .hint("every run is recorded: set XDG_STATE_HOME to a directory of yours that can be written")
+            .hint(format!("every run is recorded: make it writable, or {}", self.elsewhere))
         })?;
         // Who can rename in the directory above can put another log here.
         if let Some(above) = self.dir.parent() {
@@ -201,7 +195,7 @@ impl Log {
                 path.display(),
                 stat.st_uid
             );
-            return Err(Problem::new("audit.owner", text).hint("set XDG_STATE_HOME to a directory of yours"));
+            return Err(Problem::new("audit.owner", text).hint(self.elsewhere));
         }
         if stat.st_mode & WRITABLE_BY_OTHERS != 0 {
             let text = format!(
