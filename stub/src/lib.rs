@@ -9,6 +9,8 @@
 //!
 //! Knows no links and no routes; the binary beside this library connects the two.
 
+#[cfg(feature = "site")]
+pub mod audit;
 pub mod facts;
 pub mod policy;
 pub mod pool;
