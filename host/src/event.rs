@@ -78,6 +78,8 @@ pub struct TargetResult {
     pub bytes: Traffic,
     pub walls: Vec<String>,
     pub policy: Policy,
+    /// Head of the node's own audit log.
+    pub audit: Option<Hash>,
     pub problem: Option<Problem>,
 }
 
@@ -99,6 +101,7 @@ impl TargetResult {
             bytes: Traffic::default(),
             walls: Vec::new(),
             policy: Policy::None,
+            audit: None,
             problem,
         }
     }

@@ -16,7 +16,7 @@ use crate::tree::{Shape, ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinSet;
 use waft_hop::driver::unix_now;
@@ -47,6 +47,22 @@ pub struct Request {
     pub check: bool,
     /// Running time per target.
     pub timeout: Duration,
+    /// Where whoever records this run says how far its log is.
+    pub head: Head,
+}
+
+/// The head of the controller's audit log: orders carry it to the nodes. Shared by the recorder and the run.
+#[derive(Clone, Debug, Default)]
+pub struct Head(Arc<Mutex<Option<Hash>>>);
+
+impl Head {
+    pub fn set(&self, head: Hash) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(head);
+    }
+
+    pub fn get(&self) -> Option<Hash> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How a run ended.
@@ -163,6 +179,7 @@ impl Books<'_> {
             bytes: target.bytes,
             walls: outcome.walls,
             policy: target.policy,
+            audit: outcome.audit,
             problem: outcome.problem,
         };
         let name = target.name.clone();
@@ -446,7 +463,7 @@ impl Running<'_> {
             approval: None,
             callees: Vec::new(),
             files: Vec::new(),
-            audit: None,
+            audit: self.request.head.get(),
         };
         let (envelope, signature) = envelope.seal(controller.key())?;
         let input = if params.len() <= INLINE_INPUT_BYTES_MAX {

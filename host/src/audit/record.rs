@@ -5,7 +5,7 @@ use super::{Actor, Log};
 use crate::event::{Body, Event, TargetResult};
 use crate::explain::way::{Mode, before};
 use crate::report::escape;
-use crate::run::Request;
+use crate::run::{Head, Request};
 use crate::tree::{Endpoint, Shape, ShapeNode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -30,6 +30,8 @@ pub struct Recorder {
     log: Log,
     /// All of the first line but the run, which has no number yet.
     started: Fields,
+    /// Of the last line that was written.
+    head: Head,
     failed: bool,
 }
 
@@ -44,7 +46,7 @@ impl Recorder {
         }
         let results = (shape.selected().count() as u64).saturating_mul(RESULT_BYTES);
         log.prepare((first as u64).saturating_add(results).saturating_add(END_BYTES))?;
-        Ok(Recorder { log, started, failed: false })
+        Ok(Recorder { log, started, head: request.head.clone(), failed: false })
     }
 
     /// After the first problem nothing more of this run is written: a run without its end is seen to be cut off.
@@ -62,7 +64,8 @@ impl Recorder {
         let last = matches!(event.body, Body::RunFinished { .. });
         let written = self.log.append(event.time, name, fields, last);
         self.failed = written.is_err();
-        written.map(|_| ())
+        self.head.set(written?);
+        Ok(())
     }
 }
 
@@ -128,6 +131,7 @@ fn ended(target: &str, result: &TargetResult) -> Fields {
         "signal": result.signal,
         "walls": walls,
         "policy": result.policy.word(),
+        "node_head": result.audit.map(|head| head.to_string()),
         "ms": result.ms.min(NUMBER_MAX),
         "error": result.problem.as_ref().map(|problem| clip(&problem.code)),
         "stdout": output(&result.stdout, result.stdout_truncated),

@@ -10,7 +10,7 @@ use crate::controller::Controller;
 use crate::files;
 use crate::manifest::{self, Manifest, agree};
 use crate::report::{self, Reporter, Terminal, Verbosity};
-use crate::run::{Request, run as run_task};
+use crate::run::{Head, Request, run as run_task};
 use crate::{params, stubs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,6 +72,7 @@ async fn start(job: Job) -> Done {
         allow: job.agreement.allow()?,
         check: false,
         timeout: job.limits.timeout,
+        head: Head::default(),
     };
     let mut recorded = Recorded::begin(&request, &job.selection.shape)?;
     let mut reporter = reporter(&job.output);

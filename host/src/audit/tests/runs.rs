@@ -4,7 +4,7 @@ use super::super::actor::Actor;
 use super::super::record::Recorder;
 use super::Place;
 use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, Traffic};
-use crate::run::Request;
+use crate::run::{Head, Request};
 use crate::tree::{Endpoint, Shape, Target, ViaMode, shape};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -23,6 +23,7 @@ fn request() -> Request {
         allow: vec!["exec:/bin/id".to_owned(), "out:1M".to_owned()],
         check: false,
         timeout: Duration::from_secs(90),
+        head: Head::default(),
     }
 }
 
@@ -64,6 +65,7 @@ fn result() -> TargetResult {
         ms: u64::MAX,
         walls: vec!["wasm".to_owned(), "\n\u{9b}".repeat(200)],
         policy: Policy::None,
+        audit: Some(Hash([9; 32])),
         ..TargetResult::without_start(Status::Failed, Some(Problem::new("task.exit\n", SECRET)))
     }
 }
@@ -135,11 +137,13 @@ fn a_run_is_three_lines_without_a_secret() {
         "v": 1, "seq": 2, "event": "result", "run": lines[0]["run"], "time": lines[0]["time"],
         "prev": lines[0]["hash"], "hash": lines[1]["hash"],
         "target": "web1", "status": "failed", "exit_code": 3, "signal": null, "ms": 9_007_199_254_740_991_u64,
-        "walls": walls, "policy": "none", "error": "task.exit\n",
+        "walls": walls, "policy": "none", "node_head": "09".repeat(32), "error": "task.exit\n",
         "stdout": { "blake3": Hash::of(&result.stdout).to_string(), "bytes": 11, "truncated": true },
         "stderr": { "blake3": Hash::of(&result.stderr).to_string(), "bytes": 21, "truncated": false },
     });
     assert_eq!(lines[1], expected);
+    // The next order carries what was written last.
+    assert_eq!(request.head.get().map(|head| json!(head.to_string())), Some(lines[2]["hash"].clone()));
     assert_eq!(lines[2]["event"], "run_finished");
     assert_eq!((&lines[2]["counts"]["failed"], &lines[2]["counts"]["ok"]), (&json!(1), &json!(0)));
     assert_eq!((&lines[2]["ms"], &lines[2]["prev"]), (&json!(15), &lines[1]["hash"]));

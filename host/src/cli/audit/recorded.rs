@@ -90,6 +90,7 @@ mod tests {
             allow: Vec::new(),
             check: false,
             timeout: Duration::from_secs(1),
+            head: crate::run::Head::default(),
         }
     }
 
