@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds one stub: scripts/build-stub.sh leaf|hop x86_64|aarch64 OUT
+# Builds one stub: scripts/build-stub.sh leaf|hop|site x86_64|aarch64 OUT
 #
 # host/build.rs, `waft stub build` and scripts/aarch64.sh all come here, so that a stub is made in one way. Cargo decides
 # what has to be compiled. When OUT is that program already, at most its date changes: it is that of the last build which
@@ -9,13 +9,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 fail() { printf 'build-stub: %s\n' "$*" >&2; exit 1; }
 
-[ $# = 3 ] || fail 'usage: scripts/build-stub.sh leaf|hop x86_64|aarch64 OUT'
+[ $# = 3 ] || fail 'usage: scripts/build-stub.sh leaf|hop|site x86_64|aarch64 OUT'
 kind=$1 arch=$2 out=$3 profile=${WAFT_STUB_PROFILE:-stub}
 features=()
 case $kind in
 leaf) ;;
 hop) features=(--features hop) ;;
-*) fail "a stub is leaf or hop, not $kind" ;;
+# What packaging/build-deb.sh packs; never pushed.
+site) features=(--features site) ;;
+*) fail "a stub is leaf, hop or site, not $kind" ;;
 esac
 case $arch in
 x86_64 | aarch64) ;;

@@ -19,6 +19,8 @@ pub struct Request<'a> {
     pub hash: Hash,
     /// Who has signed the module; verified by the caller.
     pub signers: &'a [String],
+    /// Who has approved exactly this run; verified by the caller.
+    pub approvers: &'a [String],
     pub grants: &'a GrantSet,
     /// A dry run is asked for.
     pub check: bool,
@@ -134,7 +136,7 @@ impl Policy {
     }
 
     fn apply<'p>(&'p self, rule: &'p Rule, request: &Request<'_>) -> Decision<'p> {
-        let (grants, given, check_only, wall) = match &rule.effect {
+        let (grants, given, check_only, wall, approvals) = match &rule.effect {
             Effect::Deny { reason } => {
                 let denied =
                     format!("the rule {} of this node's policy denies it: {reason}", quoted(&rule.name));
@@ -143,8 +145,13 @@ impl Policy {
                         .hint("a rule that allows it has to stand before that one"),
                 );
             }
-            Effect::Allow { grants, given, check_only, wall } => (grants, *given, *check_only, *wall),
+            Effect::Allow { grants, given, check_only, wall, approvals } => {
+                (grants, *given, *check_only, *wall, approvals)
+            }
         };
+        if let Some(Err(problem)) = approvals.as_ref().map(|wanted| wanted.check(rule, request.approvers)) {
+            return Decision::Refused(problem);
+        }
         let left = if given { limited(request.grants, grants) } else { request.grants.intersect(grants) };
         let sets = left.and_then(|left| Ok((cut(request.grants, &left)?, left)));
         let (cut, grants) = match sets {

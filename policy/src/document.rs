@@ -136,7 +136,11 @@ impl<'t> Reader<'t> {
         if dotted {
             let message =
                 format!("{} is a dotted name, which a policy has none of", quoted(&format!("{key}...")));
-            self.fault(line, message, "tables are [[rule]] and [revoked], with plain keys in them");
+            self.fault(
+                line,
+                message,
+                "tables are [[rule]], [[controller]] and [revoked], with plain keys in them",
+            );
             return None;
         }
         Some((key, line))
@@ -235,7 +239,7 @@ impl EventReceiver for Reader<'_> {
     }
 
     fn inline_table_open(&mut self, span: Span, _: &mut dyn ErrorSink) -> bool {
-        let hint = "tables are [[rule]] and [revoked], with plain keys in them";
+        let hint = "tables are [[rule]], [[controller]] and [revoked], with plain keys in them";
         self.fault(self.lines.at(span.start()), "a table in braces means nothing here", hint);
         if self.list.is_none() {
             self.keys.clear();

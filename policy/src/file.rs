@@ -13,6 +13,8 @@ use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 use waft_proto::run::Problem;
 
+/// What the file is called in refusals.
+const POLICY: &str = "the policy";
 const ROOT: u32 = 0;
 /// Writable by group or others.
 const WRITABLE: u32 = 0o022;
@@ -37,9 +39,26 @@ pub fn read(path: &Path, owner: u32) -> Result<Option<Policy>, Problem> {
 
 /// The text of it, whatever it says.
 pub fn read_text(path: &Path, owner: u32) -> Result<Option<String>, Problem> {
-    let unreadable = |error: &dyn std::fmt::Display| {
-        Problem::new("policy.unreadable", format!("the policy {} cannot be read: {error}", path.display()))
-    };
+    let Some(bytes) = read_bytes(POLICY, path, owner, POLICY_BYTES_MAX)? else { return Ok(None) };
+    String::from_utf8(bytes).map(Some).map_err(|_| unreadable(POLICY, path, &"it is no UTF-8 text"))
+}
+
+/// The bytes of a file that is as safe as a policy has to be. `what` names it in refusals.
+pub fn read_bytes(what: &str, path: &Path, owner: u32, most: usize) -> Result<Option<Vec<u8>>, Problem> {
+    let Some(file) = open_safe(what, path, owner)? else { return Ok(None) };
+    let mut bytes = Vec::new();
+    let cap = most as u64 + 1;
+    file.take(cap).read_to_end(&mut bytes).map_err(|error| unreadable(what, path, &error))?;
+    if bytes.len() > most {
+        let long = format!("{what} {} has more than {most} bytes", path.display());
+        return Err(Problem::new("policy.long", long));
+    }
+    Ok(Some(bytes))
+}
+
+/// A file that nobody but root or `owner` can have written, nor put in that place; `None` when there is none.
+pub fn open_safe(what: &str, path: &Path, owner: u32) -> Result<Option<std::fs::File>, Problem> {
+    let unreadable = |error: &dyn std::fmt::Display| unreadable(what, path, error);
     let absolute = std::path::absolute(path).map_err(|error| unreadable(&error))?;
     let mut names: Vec<&OsStr> = Vec::new();
     for component in absolute.components() {
@@ -58,60 +77,54 @@ pub fn read_text(path: &Path, owner: u32) -> Result<Option<String>, Problem> {
     };
     let mut here = PathBuf::from("/");
     let mut dir = open("/", DIRECTORY, Mode::empty()).map_err(|error| unreadable(&error))?;
-    check_directory(&dir, &here, owner)?;
+    check_directory(what, &dir, &here, owner)?;
     for name in above {
         here.push(name);
         dir = match openat(&dir, *name, DIRECTORY, Mode::empty()) {
             Ok(dir) => dir,
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                return Err(linked(&here, "is no directory, or a symbolic link to one"));
+                return Err(linked(what, &here, "is no directory, or a symbolic link to one"));
             }
             Err(error) => return Err(unreadable(&error)),
         };
-        check_directory(&dir, &here, owner)?;
+        check_directory(what, &dir, &here, owner)?;
     }
     here.push(name);
     let file = match openat(&dir, *name, FILE, Mode::empty()) {
         Ok(file) => file,
         Err(Errno::NOENT) => return Ok(None),
-        Err(Errno::LOOP) => return Err(linked(&here, "is a symbolic link")),
+        Err(Errno::LOOP) => return Err(linked(what, &here, "is a symbolic link")),
         Err(error) => return Err(unreadable(&error)),
     };
     let stat = fstat(&file).map_err(|error| unreadable(&error))?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-        return Err(Problem::new(
-            "policy.unsafe",
-            format!("the policy {} is no regular file", here.display()),
-        )
-        .hint("put a file there"));
+        return Err(Problem::new("policy.unsafe", format!("{what} {} is no regular file", here.display()))
+            .hint("put a file there"));
     }
-    check_owner(&stat, &here, owner)?;
+    check_owner(what, &stat, &here, owner)?;
     if stat.st_mode & WRITABLE != 0 {
-        return Err(writable(&stat, &here));
+        return Err(writable(what, &stat, &here));
     }
-    let mut bytes = Vec::new();
-    let cap = POLICY_BYTES_MAX as u64 + 1;
-    std::fs::File::from(file).take(cap).read_to_end(&mut bytes).map_err(|error| unreadable(&error))?;
-    if bytes.len() > POLICY_BYTES_MAX {
-        let long = format!("the policy {} has more than {POLICY_BYTES_MAX} bytes", here.display());
-        return Err(Problem::new("policy.long", long));
-    }
-    String::from_utf8(bytes).map(Some).map_err(|_| unreadable(&"it is no UTF-8 text"))
+    Ok(Some(file.into()))
+}
+
+fn unreadable(what: &str, path: &Path, error: &dyn std::fmt::Display) -> Problem {
+    Problem::new("policy.unreadable", format!("{what} {} cannot be read: {error}", path.display()))
 }
 
 /// A directory in which no one else can put another file in the place of ours. Where all may write and the sticky
 /// bit is set, as in /tmp, what is root's or ours stays; what we pass on the way is checked to be that.
-fn check_directory(dir: &OwnedFd, path: &Path, owner: u32) -> Result<(), Problem> {
+fn check_directory(what: &str, dir: &OwnedFd, path: &Path, owner: u32) -> Result<(), Problem> {
     let stat = fstat(dir.as_fd()).map_err(|error| {
         Problem::new("policy.unreadable", format!("{} cannot be looked at: {error}", path.display()))
     })?;
-    check_owner(&stat, path, owner)?;
+    check_owner(what, &stat, path, owner)?;
     let is_shared = stat.st_mode & STICKY != 0 && stat.st_uid == ROOT;
-    if stat.st_mode & WRITABLE != 0 && !is_shared { Err(writable(&stat, path)) } else { Ok(()) }
+    if stat.st_mode & WRITABLE != 0 && !is_shared { Err(writable(what, &stat, path)) } else { Ok(()) }
 }
 
-fn check_owner(stat: &Stat, path: &Path, owner: u32) -> Result<(), Problem> {
+fn check_owner(what: &str, stat: &Stat, path: &Path, owner: u32) -> Result<(), Problem> {
     if stat.st_uid == ROOT || stat.st_uid == owner {
         return Ok(());
     }
@@ -120,16 +133,16 @@ fn check_owner(stat: &Stat, path: &Path, owner: u32) -> Result<(), Problem> {
         owner => format!("root's or user {owner}'s"),
     };
     let message = format!(
-        "the policy is not obeyed: {} belongs to user {} and has to be {others}",
+        "{what} does not count: {} belongs to user {} and has to be {others}",
         path.display(),
         stat.st_uid
     );
     Err(Problem::new("policy.unsafe", message).hint(format!("chown root {}", shell(path))))
 }
 
-fn writable(stat: &Stat, path: &Path) -> Problem {
+fn writable(what: &str, stat: &Stat, path: &Path) -> Problem {
     let message = format!(
-        "the policy is not obeyed: others can write {} (mode {:04o}, user {}, group {})",
+        "{what} does not count: others can write {} (mode {:04o}, user {}, group {})",
         path.display(),
         stat.st_mode & 0o7777,
         stat.st_uid,
@@ -138,8 +151,8 @@ fn writable(stat: &Stat, path: &Path) -> Problem {
     Problem::new("policy.unsafe", message).hint(format!("chmod go-w {}", shell(path)))
 }
 
-fn linked(path: &Path, what: &str) -> Problem {
-    Problem::new("policy.unsafe", format!("the policy is not obeyed: {} {what}", path.display()))
+fn linked(file: &str, path: &Path, what: &str) -> Problem {
+    Problem::new("policy.unsafe", format!("{file} does not count: {} {what}", path.display()))
         .hint("name the place itself, as `realpath` prints it")
 }
 

@@ -15,6 +15,7 @@
 //! | `read` | tables into a [`Policy`], all problems at once |
 //! | `decide`, `rule` | requests against rules |
 //! | [`lint`] | what is allowed in a policy and hardly meant |
+//! | [`site`] | controllers, signers and state of a node that is installed |
 //! | `glob`, [`time`] | patterns of names; instants, days and hours |
 
 mod decide;
@@ -25,6 +26,7 @@ pub mod lint;
 mod problems;
 mod read;
 mod rule;
+pub mod site;
 pub mod time;
 
 pub use decide::{Allowed, Decision, Request, Step, lacks};
@@ -32,6 +34,7 @@ pub use glob::Glob;
 pub use problems::Placed;
 pub use read::parse_hash;
 pub use rule::{Effect, Miss, Rule};
+pub use site::{Approvals, Controller, Site};
 pub use time::Schedule;
 
 use waft_proto::envelope::Wall;
@@ -41,6 +44,8 @@ use waft_proto::id::Hash;
 pub const POLICY_BYTES_MAX: usize = 1024 * 1024;
 /// Rules in one policy. Far above what a person writes; bounds the work of a decision.
 pub const RULES_MAX: usize = 4096;
+/// Controllers that one policy knows.
+pub const CONTROLLERS_MAX: usize = 1024;
 
 /// What a node allows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,6 +60,8 @@ pub struct Policy {
     pub relay: bool,
     /// The longest running time, milliseconds.
     pub max_timeout_ms: Option<u64>,
+    /// What an installed node has beyond rules.
+    pub site: Site,
     rules: Vec<Rule>,
     revoked: Revoked,
 }

@@ -2,11 +2,11 @@
 
 use crate::Policy;
 use crate::glob::Glob;
-use crate::problems::{Placed, quoted};
+use crate::problems::{Placed, listed, quoted};
 use crate::rule::{Effect, Rule};
 use crate::time::print_rfc3339;
 use waft_proto::envelope::Wall;
-use waft_proto::grant::Grant;
+use waft_proto::grant::{Access, Grant};
 use waft_proto::run::Problem;
 
 /// Programs that run what they are told, so that a grant for one is a grant for all. Versions after the name count too:
@@ -71,13 +71,70 @@ pub fn warnings(policy: &Policy, now_unix: u64) -> Vec<Placed> {
             );
             found.push(warning(rule.line, "policy.revoked", message, "[revoked] counts before every rule"));
         }
+        found.extend(names(policy, rule));
         found.extend(effects(policy, rule));
     }
     found
 }
 
+/// Conditions that no run can fulfil, because nobody would be known by these names.
+fn names(policy: &Policy, rule: &Rule) -> Vec<Placed> {
+    let mut found = Vec::new();
+    let known = &policy.site.controllers;
+    let is_known = |glob: &Glob| known.iter().any(|controller| glob.matches(&controller.name));
+    if let Some(who) = &rule.who
+        && !known.is_empty()
+        && !who.iter().any(is_known)
+    {
+        let message = format!(
+            "the rule {} is for {}, and no [[controller]] has such a name",
+            quoted(&rule.name),
+            listed(who.iter().map(Glob::text))
+        );
+        let hint = "`waft policy key`, on that controller, prints the lines to add";
+        found.push(warning(rule.line, "policy.nobody", message, hint));
+    }
+    let Effect::Allow { approvals, .. } = &rule.effect else { return found };
+    if (rule.signers.is_some() || approvals.is_some()) && policy.site.allowed_signers.is_none() {
+        let message = format!("the rule {} wants signatures, and nobody's key is known", quoted(&rule.name));
+        let hint = "name the file of their keys: allowed_signers = \"/etc/waft/allowed_signers\"";
+        found.push(warning(rule.line, "policy.nobody", message, hint));
+    }
+    if rule.signers.is_some() && policy.precompiled {
+        let message = format!(
+            "the rule {} wants the module signed, but the machine code of it is what the controller says",
+            quoted(&rule.name)
+        );
+        let hint = "precompiled = \"deny\": then the node compiles what was signed";
+        found.push(warning(rule.line, "policy.precompiled", message, hint));
+    }
+    found
+}
+
+/// Who may write in one of these, or above it, may let himself in by another door.
+const WAYS_IN: [&str; 12] = [
+    "/boot",
+    "/dev",
+    "/etc/cron.d",
+    "/etc/ssh",
+    "/etc/sudoers.d",
+    "/etc/systemd/system",
+    "/etc/waft",
+    "/home",
+    "/proc",
+    "/root",
+    "/usr/bin",
+    "/var/lib/waft",
+];
+
+fn is_way_in(grant: &Grant) -> bool {
+    let Grant::Fs { path, access } = grant else { return false };
+    *access == Access::ReadWrite
+        && (path == "/" || WAYS_IN.iter().any(|way| way.starts_with(&format!("{path}/")) || **way == **path))
+}
+
 fn effects(policy: &Policy, rule: &Rule) -> Vec<Placed> {
-    let Effect::Allow { grants, given, check_only, wall } = &rule.effect else { return Vec::new() };
+    let Effect::Allow { grants, given, check_only, wall, .. } = &rule.effect else { return Vec::new() };
     let mut found = Vec::new();
     for grant in grants.iter() {
         let Grant::Exec(exec) = &grant else { continue };
@@ -97,6 +154,14 @@ fn effects(policy: &Policy, rule: &Rule) -> Vec<Placed> {
             message,
             "grant the programs that it is about, each with its arguments",
         ));
+    }
+    for grant in grants.iter().filter(is_way_in) {
+        let message = format!(
+            "{} in the rule {}: who writes there can change who may log in, and this policy",
+            quoted(&grant.to_string()),
+            quoted(&rule.name)
+        );
+        found.push(warning(rule.line, "policy.way_in", message, "grant the directories that it is about"));
     }
     let is_for_all = rule.who.is_none() && rule.hashes.is_none() && rule.signers.is_none();
     if *given && is_for_all {

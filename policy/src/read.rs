@@ -5,8 +5,9 @@ use crate::document::{self, Entry, Item, Kind, Table, Value};
 use crate::glob::{GLOB_BYTES_MAX, Glob};
 use crate::problems::{Placed, Problems, quoted};
 use crate::rule::{Effect, Rule};
+use crate::site::{self, Site};
 use crate::time::{DAYS, Schedule, parse_rfc3339};
-use crate::{POLICY_BYTES_MAX, Policy, RULES_MAX, Revoked};
+use crate::{CONTROLLERS_MAX, POLICY_BYTES_MAX, Policy, RULES_MAX, Revoked};
 use std::collections::BTreeMap;
 use waft_proto::envelope::Wall;
 use waft_proto::grant::{Grant, GrantSet, parse_duration_ms};
@@ -19,16 +20,43 @@ pub(crate) const NAME_BYTES_MAX: usize = 64;
 const VERSION: &str = "1";
 /// In `grants`: all rights that the controller gives.
 const GIVEN: &str = "given";
-const INVALID: &str = "policy.invalid";
-const UNKNOWN: &str = "policy.unknown";
+pub(crate) const INVALID: &str = "policy.invalid";
+pub(crate) const UNKNOWN: &str = "policy.unknown";
 
-pub(crate) const TOP_KEYS: [&str; 9] =
-    ["version", "check_only", "precompiled", "wall", "relay", "max_timeout", "audit", "rule", "revoked"];
-pub(crate) const RULE_KEYS: [&str; 14] = [
-    "name", "who", "tasks", "hashes", "signers", "from", "until", "days", "hours", "grants", "check", "wall",
-    "deny", "reason",
+pub(crate) const TOP_KEYS: [&str; 13] = [
+    "version",
+    "check_only",
+    "precompiled",
+    "wall",
+    "relay",
+    "max_timeout",
+    "audit",
+    "allowed_signers",
+    "node_key",
+    "state",
+    "controller",
+    "rule",
+    "revoked",
 ];
-pub(crate) const REVOKED_KEYS: [&str; 2] = ["hashes", "signers"];
+pub(crate) const RULE_KEYS: [&str; 16] = [
+    "name",
+    "who",
+    "tasks",
+    "hashes",
+    "signers",
+    "from",
+    "until",
+    "days",
+    "hours",
+    "grants",
+    "check",
+    "wall",
+    "deny",
+    "reason",
+    "approvals",
+    "approvers",
+];
+pub(crate) const REVOKED_KEYS: [&str; 3] = ["hashes", "signers", "keys"];
 const WALLS: [(&str, Wall); 2] = [("required", Wall::Required), ("best", Wall::Best)];
 
 impl Policy {
@@ -86,9 +114,24 @@ fn read(text: &str, problems: &mut Problems) -> Option<Policy> {
                     let twice = format!("[revoked] is there twice, first in line {first}");
                     problems.say(table.line, INVALID, twice, "put both into one");
                 }
-                policy.revoked = revoked(table, problems);
+                policy.revoked = revoked(table, &mut policy.site, problems);
             }
-            other => problems.unknown(table.line, UNKNOWN, "table of a policy", other, &["rule", "revoked"]),
+            "controller" if !table.is_listed => {
+                problems.say(table.line, INVALID, "[controller] is one of several", "write [[controller]]");
+            }
+            "controller" if policy.site.controllers.len() == CONTROLLERS_MAX => {
+                let many = format!("there are more than {CONTROLLERS_MAX} controllers");
+                problems.say(table.line, INVALID, many, "take out those that are gone");
+                return Some(policy);
+            }
+            "controller" => policy.site.controllers.extend(site::controller(table, problems)),
+            other => problems.unknown(
+                table.line,
+                UNKNOWN,
+                "table of a policy",
+                other,
+                &["rule", "revoked", "controller"],
+            ),
         }
     }
     Some(policy)
@@ -101,6 +144,7 @@ fn top(entries: &[Entry], problems: &mut Problems) -> Policy {
         wall: Wall::Best,
         relay: false,
         max_timeout_ms: None,
+        site: Site::default(),
         rules: Vec::new(),
         revoked: Revoked::default(),
     };
@@ -141,13 +185,16 @@ fn top(entries: &[Entry], problems: &mut Problems) -> Policy {
                 "`audit` is reserved for the node's own log, which this version does not write",
                 "take the line out",
             ),
-            "rule" | "revoked" => {
+            "allowed_signers" => policy.site.allowed_signers = site::path(entry, problems),
+            "node_key" => policy.site.node_key = site::path(entry, problems),
+            "state" => policy.site.state = site::path(entry, problems),
+            "rule" | "revoked" | "controller" => {
                 let message = format!("`{}` is a table, not a key", entry.key);
                 problems.say(
                     entry.line,
                     INVALID,
                     message,
-                    "write [[rule]] and [revoked], and keys below them",
+                    "write [[rule]], [[controller]] and [revoked], and keys below them",
                 );
             }
             other if RULE_KEYS.contains(&other) => {
@@ -185,6 +232,7 @@ fn rule(table: &Table, problems: &mut Problems) -> Rule {
         effect: Effect::Deny { reason: String::new() },
     };
     let (mut deny, mut reason, mut check, mut wall, mut rights) = (None, None, None, None, None);
+    let (mut least, mut approvers) = (None, None);
     for entry in &table.entries {
         match entry.key.as_str() {
             "name" => rule.name = name(entry, problems).unwrap_or_default(),
@@ -201,6 +249,8 @@ fn rule(table: &Table, problems: &mut Problems) -> Rule {
             "wall" => wall = word(entry, &WALLS, problems),
             "deny" => deny = flag(entry, problems),
             "reason" => reason = text(entry, problems),
+            "approvals" => least = site::least(entry, problems),
+            "approvers" => approvers = Some(signers(entry, problems)),
             other => problems.unknown(entry.line, UNKNOWN, "key of a rule", other, &RULE_KEYS),
         }
     }
@@ -224,7 +274,7 @@ fn rule(table: &Table, problems: &mut Problems) -> Rule {
         problems.say(line("deny").unwrap_or(table.line), INVALID, "`deny = false` says nothing", hint);
     }
     if deny == Some(true) {
-        for key in ["grants", "check", "wall"] {
+        for key in ["grants", "check", "wall", "approvals", "approvers"] {
             if let Some(line) = line(key) {
                 let message = format!("a rule that denies has no use for `{key}`");
                 problems.say(line, INVALID, message, "take one of the two out");
@@ -245,24 +295,26 @@ fn rule(table: &Table, problems: &mut Problems) -> Rule {
             problems.say(line, INVALID, "`reason` belongs to a rule that denies", "add `deny = true`");
         }
         let (grants, given) = rights.unwrap_or_default();
-        rule.effect = Effect::Allow { grants, given, check_only: check.unwrap_or_default(), wall };
+        let approvals = site::approvals(table, least, approvers, problems);
+        rule.effect = Effect::Allow { grants, given, check_only: check.unwrap_or_default(), wall, approvals };
     }
     rule
 }
 
-fn revoked(table: &Table, problems: &mut Problems) -> Revoked {
+fn revoked(table: &Table, site: &mut Site, problems: &mut Problems) -> Revoked {
     let mut revoked = Revoked::default();
     for entry in &table.entries {
         match entry.key.as_str() {
             "hashes" => revoked.hashes = hashes(entry, problems),
             "signers" => revoked.signers = signers(entry, problems),
+            "keys" => site.revoked_keys = site::paths(entry, problems),
             other => problems.unknown(entry.line, UNKNOWN, "key of [revoked]", other, &REVOKED_KEYS),
         }
     }
     revoked
 }
 
-fn expected(entry: &Entry, wanted: &str, found: &Value, example: &str, problems: &mut Problems) {
+pub(crate) fn expected(entry: &Entry, wanted: &str, found: &Value, example: &str, problems: &mut Problems) {
     let found = match found {
         Value::One(item) => item.kind.what(),
         Value::Many(_) => "a list",
@@ -281,7 +333,7 @@ fn flag(entry: &Entry, problems: &mut Problems) -> Option<bool> {
     }
 }
 
-fn text<'a>(entry: &'a Entry, problems: &mut Problems) -> Option<&'a str> {
+pub(crate) fn text<'a>(entry: &'a Entry, problems: &mut Problems) -> Option<&'a str> {
     match &entry.value {
         Value::One(Item { kind: Kind::Text, text, .. }) => Some(text),
         other => {
@@ -302,7 +354,7 @@ fn word<T: Copy>(entry: &Entry, words: &[(&str, T)], problems: &mut Problems) ->
 }
 
 /// The texts of a list that has some.
-fn list<'a>(entry: &'a Entry, problems: &mut Problems) -> Vec<&'a Item> {
+pub(crate) fn list<'a>(entry: &'a Entry, problems: &mut Problems) -> Vec<&'a Item> {
     let Value::Many(items) = &entry.value else {
         let example = format!("{} = [\"...\"]", entry.key);
         expected(entry, "a list of texts", &entry.value, &example, problems);
@@ -325,7 +377,7 @@ fn some<'a>(entry: &'a Entry, problems: &mut Problems) -> Vec<&'a Item> {
     list(entry, problems)
 }
 
-fn name(entry: &Entry, problems: &mut Problems) -> Option<String> {
+pub(crate) fn name(entry: &Entry, problems: &mut Problems) -> Option<String> {
     let text = text(entry, problems)?;
     let good = |c: char| c.is_ascii_graphic() || c == ' ';
     if text.is_empty() || text.len() > NAME_BYTES_MAX || text.trim() != text || !text.chars().all(good) {

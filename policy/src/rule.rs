@@ -4,6 +4,7 @@ use crate::Policy;
 use crate::decide::Request;
 use crate::glob::Glob;
 use crate::problems::{listed, quoted, toml_text};
+use crate::site::Approvals;
 use crate::time::{Schedule, print_rfc3339};
 use std::fmt::Write;
 use waft_proto::envelope::Wall;
@@ -42,6 +43,7 @@ pub enum Effect {
         given: bool,
         check_only: bool,
         wall: Option<Wall>,
+        approvals: Option<Approvals>,
     },
 }
 

@@ -63,6 +63,7 @@ impl NodePolicy {
             task: &envelope.task,
             hash: envelope.module,
             signers: &[],
+            approvers: &[],
             grants: &given.resolved(program::look_up),
             check: envelope.check,
             now_unix,

@@ -34,6 +34,7 @@ pub(super) fn measure(_: &Bench) -> Result<Table> {
         task: &task,
         hash: Hash([7; 32]),
         signers: &signers,
+        approvers: &[],
         grants: &grants,
         check: false,
         // Saturday, 21 November 2026, noon.

@@ -196,6 +196,7 @@ fn explain(args: &Explain) -> Done {
         // No module has this hash.
         hash: args.hash.unwrap_or(Hash([0; 32])),
         signers: &args.signer,
+        approvers: &[],
         grants: &grants,
         check: args.check,
         now_unix: args.at.unwrap_or_else(now),

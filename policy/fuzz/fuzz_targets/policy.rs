@@ -31,6 +31,7 @@ fuzz_target!(|text: &str| {
             task: of(1),
             hash: waft_policy::parse_hash(of(2)).unwrap_or(Hash([0; 32])),
             signers: &signers[..number.min(signers.len())],
+            approvers: &[],
             grants: &grants,
             check: number % 2 == 0,
             now_unix: number as u64 * 50_000_000,

@@ -222,3 +222,105 @@ fn a_rule_is_called_unreachable_only_when_it_is() {
         assert_eq!(twice(first, second), is, "{first} / {second}");
     }
 }
+
+const CONTROLLER: &str =
+    "[[controller]]\nname = 'ops'\nkey = '11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo='\n";
+
+#[test]
+fn keys_are_base64_and_have_one_text() {
+    use crate::site::{key_text, parse_key};
+    let text = "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
+    let key = parse_key(text).expect("a key");
+    // RFC 8032, 7.1, test 1.
+    assert_eq!((key[0], key[1], key[31]), (0xd7, 0x5a, 0x1a));
+    assert_eq!(key_text(&key), text);
+    for number in 0..=u8::MAX {
+        let key = std::array::from_fn(|at| number.wrapping_mul(at as u8 ^ 0x5a).wrapping_add(at as u8));
+        assert_eq!(parse_key(&key_text(&key)), Some(key));
+    }
+    // Cut, too long, an unknown digit, bits that say nothing.
+    let wrong =
+        [&text[..40], &text[..43], &format!("{text}="), &text.replace('q', "!"), &text.replace("Ro=", "Rp=")];
+    for text in wrong {
+        assert_eq!(parse_key(text), None, "{text}");
+    }
+}
+
+#[test]
+fn a_controller_is_known_by_its_key() {
+    let open = policy("");
+    assert_eq!(open.check_controller(&[7; 32]), Ok(None));
+    let closed = policy(CONTROLLER);
+    let key = closed.site.controllers[0].key;
+    assert_eq!(closed.check_controller(&key), Ok(Some("ops")));
+    let refused = closed.check_controller(&[7; 32]).expect_err("a stranger");
+    assert_eq!(refused.code, "policy.controller");
+    assert!(refused.message.contains("BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="), "{}", refused.message);
+}
+
+#[test]
+fn a_rule_may_want_approvals_of_different_people() {
+    let policy = policy(
+        "[[rule]]\nname = 'two'\napprovals = 2\napprovers = ['a', 'b', 'c']\n[[rule]]\nname = 'all'\n",
+    );
+    let ask = |names: &[&str]| Ask {
+        approvers: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..Ask::default()
+    };
+    for few in [&[] as &[&str], &["a"], &["a", "a"], &["a", "mallory"]] {
+        // The rule without approvals, which comes after it, is not tried.
+        assert_eq!(ask(few).refused(&policy).code, "policy.approval", "{few:?}");
+    }
+    assert_eq!(ask(&["c", "a"]).allowed(&policy).rule.name, "two");
+}
+
+#[test]
+fn keys_of_a_site_are_read_and_their_mistakes_told() {
+    let text = "allowed_signers = '/etc/waft/signers'\nstate = '/srv/waft'\nnode_key = '/srv/key'\n[revoked]\nkeys = ['/etc/waft/krl']\n";
+    let site = policy(text).site;
+    assert_eq!(site.allowed_signers.as_deref(), Some("/etc/waft/signers"));
+    assert_eq!((site.state.as_deref(), site.node_key.as_deref()), (Some("/srv/waft"), Some("/srv/key")));
+    assert_eq!(site.revoked_keys, ["/etc/waft/krl"]);
+    for (text, wrong) in [
+        ("allowed_signers = 'signers'", "no absolute path"),
+        ("state = '/srv/../etc'", "no absolute path"),
+        ("[controller]\nname = 'a'", "one of several"),
+        ("[[controller]]\nname = 'a'", "has no key"),
+        ("[[controller]]\nname = 'a'\nkey = 'AAAA'", "no key of a controller"),
+        ("[[rule]]\nname = 'a'\napprovals = 0", "no number of approvals"),
+        ("[[rule]]\nname = 'a'\napprovals = 3\napprovers = ['a', 'b', 'a']", "can never have agreed"),
+        ("[[rule]]\nname = 'a'\napprovers = ['a']", "does not say how many"),
+        ("[[rule]]\nname = 'a'\ndeny = true\nreason = 'no'\napprovals = 1", "has no use for `approvals`"),
+    ] {
+        let problems = Policy::parse(&format!("version = 1\n{text}\n")).expect_err(text);
+        assert!(problems.iter().any(|problem| problem.message.contains(wrong)), "{text}: {problems:?}");
+    }
+}
+
+#[test]
+fn lint_tells_what_cannot_be_kept() {
+    let codes = |text: &str| -> Vec<String> {
+        let found = lint::warnings(&policy(text), at("2026-11-21T12:00:00Z"));
+        found.into_iter().map(|placed| placed.problem.code).collect()
+    };
+    let rule = |keys: &str| format!("{CONTROLLER}[[rule]]\nname = 'a'\n{keys}\n");
+    assert!(codes(&rule("who = ['o*']")).is_empty());
+    assert_eq!(codes(&rule("who = ['alice']")), ["policy.nobody"]);
+    assert_eq!(codes(&rule("approvals = 1")), ["policy.nobody"]);
+    let signed = format!("allowed_signers = '/s'\n{}", rule("signers = ['a']"));
+    assert_eq!(codes(&signed), ["policy.precompiled"]);
+    assert!(codes(&format!("precompiled = 'deny'\n{signed}")).is_empty());
+    for (grant, warned) in [
+        ("/", true),
+        ("/etc", true),
+        ("/etc/ssh", true),
+        ("/etc/nginx", false),
+        ("/var", true),
+        ("/srv", false),
+        ("/home", true),
+    ] {
+        let found = codes(&rule(&format!("grants = ['fs:{grant}:rw']")));
+        assert_eq!(found == ["policy.way_in"], warned, "{grant}: {found:?}");
+    }
+    assert!(codes(&rule("grants = ['fs:/:ro']")).is_empty());
+}

@@ -88,7 +88,7 @@ pub fn config(engine: EngineId) -> wasmtime::Result<Config> {
     config.wasm_backtrace_details(wasmtime::WasmBacktraceDetails::Disable);
     config.generate_address_map(false);
     config.native_unwind_info(false);
-    #[cfg(feature = "compile")]
+    #[cfg(feature = "cranelift")]
     config.cranelift_opt_level(wasmtime::OptLevel::Speed);
     Ok(config)
 }
@@ -128,7 +128,7 @@ pub fn artifact_key(engine: EngineId) -> wasmtime::Result<ArtifactKey> {
 }
 
 /// Compiles one core module. `wasm` must have been validated: the text format is refused by the caller.
-#[cfg(feature = "compile")]
+#[cfg(feature = "cranelift")]
 pub fn compile(engine: EngineId, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
     wasmtime::Engine::new(&config(engine)?)?.precompile_module(wasm)
 }
