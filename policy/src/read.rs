@@ -23,7 +23,7 @@ const GIVEN: &str = "given";
 pub(crate) const INVALID: &str = "policy.invalid";
 pub(crate) const UNKNOWN: &str = "policy.unknown";
 
-pub(crate) const TOP_KEYS: [&str; 13] = [
+pub(crate) const TOP_KEYS: [&str; 14] = [
     "version",
     "check_only",
     "precompiled",
@@ -31,6 +31,7 @@ pub(crate) const TOP_KEYS: [&str; 13] = [
     "relay",
     "max_timeout",
     "audit",
+    "syslog",
     "allowed_signers",
     "node_key",
     "state",
@@ -178,13 +179,8 @@ fn top(entries: &[Entry], problems: &mut Problems) -> Policy {
                     }
                 }
             }
-            // Read and ignored, it would be a promise that nobody keeps.
-            "audit" => problems.say(
-                entry.line,
-                INVALID,
-                "`audit` is reserved for the node's own log, which this version does not write",
-                "take the line out",
-            ),
+            "audit" => policy.site.audit = site::path(entry, problems),
+            "syslog" => policy.site.syslog = flag(entry, problems).unwrap_or_default(),
             "allowed_signers" => policy.site.allowed_signers = site::path(entry, problems),
             "node_key" => policy.site.node_key = site::path(entry, problems),
             "state" => policy.site.state = site::path(entry, problems),

@@ -26,6 +26,10 @@ pub struct Site {
     /// The node's own key, when it is not in `state`.
     pub node_key: Option<String>,
     pub state: Option<String>,
+    /// Where the node keeps a log of its own: a directory for each account in it.
+    pub audit: Option<String>,
+    /// Its lines go to the host's log, too.
+    pub syslog: bool,
 }
 
 /// A controller that the node knows.

@@ -48,7 +48,7 @@ check_onyl = true
 wall = \"of\"
 relay = \"yes\"
 max_timeout = \"5\"
-audit = \"/var/log/waft\"
+audit = \"var/log/waft\"
 
 [[rule]]
 who = []
@@ -88,7 +88,7 @@ signers = [\"*@example.com\"]
             "policy.invalid: line 2: `of` is no value of `wall`",
             "policy.invalid: line 3: `relay` is true or false, and a text stands there",
             "policy.invalid: line 4: `5` is no time: expected a duration: a whole number and one of ms, s, m, h",
-            "policy.invalid: line 5: `audit` is reserved for the node's own log, which this version does not write",
+            "policy.invalid: line 5: `var/log/waft` is no absolute path",
             "policy.invalid: line 7: the rule has no name",
             "policy.invalid: line 8: `who` is empty: nothing would match",
             "policy.invalid: line 9: `tasks` is a list of texts, and a text stands there",
