@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 use waft_proto::run::Problem;
@@ -27,15 +27,21 @@ fn is_root() -> bool {
 }
 
 /// A granted directory to write to, one to read, one inside of the former to read, and one that is not granted.
+///
+/// They lie so deep that no `..` of a test leads out of the temporary directory: where a wall is missing, these tests fail
+/// as root, and must not change the machine by that.
 struct Place {
-    top: TempDir,
+    home: TempDir,
+    top: PathBuf,
     roots: Roots,
 }
 
 impl Place {
     fn new() -> Place {
-        let top = tempfile::Builder::new().prefix("waft-files-").tempdir().expect("a directory");
-        let path = |name: &str| top.path().join(name).to_str().expect("a plain path").to_owned();
+        let home = tempfile::Builder::new().prefix("waft-files-").tempdir().expect("a directory");
+        let top = home.path().join("1/2/3/4/5/6/7/8/9/10/11/12");
+        fs::create_dir_all(&top).expect("directories");
+        let path = |name: &str| top.join(name).to_str().expect("a plain path").to_owned();
         for dir in ["rw", "rw/dir", "rw/inner", "ro", "outside"] {
             fs::create_dir(path(dir)).expect("a directory");
             fs::set_permissions(path(dir), fs::Permissions::from_mode(0o755)).expect("its mode");
@@ -46,11 +52,11 @@ impl Place {
         let dirs = [("rw", true), ("ro", false), ("rw/inner", false)];
         let dirs = dirs.map(|(dir, writable)| Dir { path: path(dir), writable });
         let roots = Roots::open(&dirs).expect("they are there");
-        Place { top, roots }
+        Place { home, top, roots }
     }
 
     fn path(&self, name: &str) -> String {
-        self.top.path().join(name).to_str().expect("a plain path").to_owned()
+        self.top.join(name).to_str().expect("a plain path").to_owned()
     }
 
     /// A request whose `path` and `to` are below the top, unless they begin with a slash.
@@ -96,7 +102,7 @@ impl Place {
 
     fn everything(&self) -> BTreeMap<String, String> {
         let mut all = BTreeMap::new();
-        look(self.top.path(), &mut all);
+        look(&self.top, &mut all);
         all
     }
 
@@ -146,7 +152,7 @@ impl Drop for Place {
                 }
             }
         }
-        open_up(self.top.path());
+        open_up(self.home.path());
     }
 }
 

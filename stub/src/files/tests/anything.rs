@@ -52,11 +52,10 @@ impl Chance {
         }
         match field {
             "path" | "to" => self.path(top).into(),
-            "target" => match self.below(3) {
+            "target" => match self.below(6) {
                 0 => self.path(top).into(),
-                _ => self
-                    .of(&["../outside/file", "../outside", "file", "inner", "/proc/self/fd/3", "link", ".."])
-                    .into(),
+                1 => format!("/proc/self/root{}", self.path(top)).into(),
+                _ => self.of(&["../outside/file", "../outside", "file", "inner", "link", ".."]).into(),
             },
             "mode" => match self.below(3) {
                 0 => format!("{:o}", self.below(0o10100)).into(),
