@@ -25,7 +25,6 @@ pub mod params;
 pub mod report;
 pub mod run;
 pub mod select;
-pub mod signature;
 pub mod ssh;
 pub mod ssh_config;
 pub mod stubs;

@@ -3,7 +3,6 @@
 use super::{Done, Failure, print};
 use crate::compile::MODULE_BYTES_MAX;
 use crate::report::escape;
-use crate::signature::{HASH_BYTES, Signer, armour, sealed, signer, to_be_signed};
 use crate::ssh::keys::{Places, Ring};
 use clap::{Args, ValueEnum};
 use russh::keys::ssh_key::public::KeyData;
@@ -15,6 +14,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use waft_proto::run::Problem;
+use waft_trust::{HASH_BYTES, Signer, TASK_NAMESPACE, armour, sealed, signer, task_message, to_be_signed};
 
 /// Bytes of a key file that are read; the longest RSA keys have some 13 KB.
 const KEY_FILE_BYTES_MAX: usize = 64 << 10;
@@ -84,7 +84,7 @@ pub(super) async fn sign(args: Sign) -> Done {
     let keys = if args.key.is_empty() { vec![default_key()?] } else { args.key };
     let mut made: Vec<Made> = Vec::new();
     for file in &keys {
-        let new = seal(file, &hash).await?;
+        let new = seal(file, TASK_NAMESPACE, task_message(&hash).as_bytes()).await?;
         if made.iter().any(|made| made.key == new.key) {
             return Err(Problem::new("sign.key", format!("{} is given twice", file.display())).into());
         }
@@ -215,7 +215,7 @@ struct Made {
 }
 
 /// Signs with the key that the file has or names.
-async fn seal(file: &Path, hash: &[u8; HASH_BYTES]) -> Result<Made, Problem> {
+async fn seal(file: &Path, namespace: &str, message: &[u8]) -> Result<Made, Problem> {
     let named = |why: String| Problem::new("sign.key", format!("{}: {why}", file.display()));
     let bytes = read(file, KEY_FILE_BYTES_MAX).map_err(|error| named(error.to_string()))?;
     let text = String::from_utf8_lossy(&bytes);
@@ -255,9 +255,9 @@ async fn seal(file: &Path, hash: &[u8; HASH_BYTES]) -> Result<Made, Problem> {
             }
         }));
     }
-    let blob = ring.sign(&wire, &to_be_signed(hash, HashAlg::Sha512)?).await?;
+    let blob = ring.sign(&wire, &to_be_signed(namespace, message, HashAlg::Sha512)?).await?;
     let signature = Signature::try_from(blob.as_slice()).map_err(|error| named(error.to_string()))?;
-    let armoured = sealed(key.clone(), hash, HashAlg::Sha512, signature)
+    let armoured = sealed(key.clone(), (namespace, message), HashAlg::Sha512, signature)
         .map_err(|problem| named(format!("its signature is not good: {}", problem.message)))?;
     Ok(Made { file: file.to_owned(), key, armoured })
 }

@@ -3,10 +3,6 @@
 use super::sign::{Format, beside, hash, hex, read, signer_json, signer_text};
 use super::{Done, Failure, print};
 use crate::report::{Terminal, escape, problem};
-use crate::signature::time::Civil;
-use crate::signature::{
-    AllowedSigners, HASH_BYTES, Question, Revocations, Rules, Verdict, allowed, armour, revoked,
-};
 use chrono::{Local, NaiveDate, TimeZone};
 use clap::Args;
 use serde_json::{Value, json};
@@ -14,6 +10,11 @@ use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use waft_proto::run::Problem;
+use waft_trust::time::Civil;
+use waft_trust::{
+    AllowedSigners, HASH_BYTES, Question, Revocations, Rules, TASK_NAMESPACE, Verdict, allowed, armour,
+    revoked, task_message,
+};
 
 /// Exit code when no signature counts.
 const REFUSED: u8 = 5;
@@ -55,7 +56,9 @@ pub(super) async fn verify(args: Verify) -> Done {
     let now = now.map_err(|_| {
         Failure::Own(Problem::new("verify.clock", "the clock of this machine is before 1970"))
     })?;
-    let question = Question { hash: &hash, now, principal: args.principal.as_deref() };
+    let message = task_message(&hash);
+    let principal = args.principal.as_deref();
+    let question = Question { namespace: TASK_NAMESPACE, message: message.as_bytes(), now, principal };
     let verdicts = match signatures(&args)? {
         Some(file) => rules.judge(&file, question),
         None => Vec::new(),

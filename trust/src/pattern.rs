@@ -1,7 +1,7 @@
 //! ssh's patterns (ssh_config(5), PATTERNS).
 
 /// Whether a comma-separated list has a pattern for `text`, and none after `!` that is for it as well.
-pub(super) fn list(patterns: &str, text: &str) -> bool {
+pub(crate) fn list(patterns: &str, text: &str) -> bool {
     let mut found = false;
     for pattern in patterns.split(',') {
         match pattern.strip_prefix('!') {
@@ -11,6 +11,11 @@ pub(super) fn list(patterns: &str, text: &str) -> bool {
         }
     }
     found
+}
+
+/// Whether a word of a list may be for more than one text, or takes one away.
+pub(crate) fn is_pattern(word: &str) -> bool {
+    word.contains(['*', '?', '!'])
 }
 
 /// `*` and `?`. Takes at most pattern times text steps: only the last star is tried again.

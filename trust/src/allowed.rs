@@ -1,7 +1,7 @@
 //! `allowed_signers`: whose signatures count, in the words of ssh-keygen(1), ALLOWED SIGNERS.
 
-use russh::keys::ssh_key::Algorithm;
-use russh::keys::ssh_key::public::KeyData;
+use ssh_key::Algorithm;
+use ssh_key::public::KeyData;
 use waft_proto::run::Problem;
 
 use super::time::{self, Zone};
@@ -15,17 +15,17 @@ const PROBLEMS_MAX: usize = 20;
 /// Whose signatures count.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct AllowedSigners {
-    pub(super) lines: Vec<Allowed>,
+    pub(crate) lines: Vec<Allowed>,
 }
 
 /// One line.
 #[derive(Clone, PartialEq, Debug)]
-pub(super) struct Allowed {
+pub(crate) struct Allowed {
     /// Counted from 1.
-    pub(super) line: usize,
+    pub(crate) line: usize,
     /// A list of patterns.
-    pub(super) principals: String,
-    pub(super) key: KeyData,
+    pub(crate) principals: String,
+    pub(crate) key: KeyData,
     options: Options,
 }
 
@@ -98,12 +98,12 @@ impl Allowed {
         Ok(Allowed { line, principals: principals.to_owned(), key, options })
     }
 
-    pub(super) fn is_authority(&self) -> bool {
+    pub(crate) fn is_authority(&self) -> bool {
         self.options.is_authority
     }
 
     /// What the options say against a signature in a namespace, at a time.
-    pub(super) fn objection(&self, namespace: &str, now: u64) -> Option<Problem> {
+    pub(crate) fn objection(&self, namespace: &str, now: u64) -> Option<Problem> {
         let Options { namespaces, after, before, .. } = &self.options;
         if namespaces.as_ref().is_some_and(|list| !pattern::list(list, namespace)) {
             return Some(Problem::new(
@@ -240,7 +240,7 @@ fn dequote(text: &str) -> Result<(String, &str), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::testing::{ed25519, public, utc};
+    use crate::testing::{ed25519, public, utc};
 
     fn parse(text: &str) -> Result<AllowedSigners, Vec<String>> {
         AllowedSigners::parse("signers", text.as_bytes(), &utc)

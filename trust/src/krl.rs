@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::wire::Wire;
 
-pub(super) const MAGIC: &[u8; 8] = b"SSHKRL\n\0";
+pub(crate) const MAGIC: &[u8; 8] = b"SSHKRL\n\0";
 const FORMAT_VERSION: u32 = 1;
 
 const CERTIFICATES: u8 = 1;
@@ -23,17 +23,17 @@ const CERTIFICATE_EXTENSION: u8 = 0x39;
 
 /// What a list has revoked. Its memory is a small multiple of the list's bytes.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub(super) struct Krl {
+pub(crate) struct Krl {
     /// SSH wire form.
-    pub(super) keys: BTreeSet<Vec<u8>>,
-    pub(super) sha1: BTreeSet<[u8; 20]>,
-    pub(super) sha256: BTreeSet<[u8; 32]>,
-    pub(super) certificates: Vec<Certificates>,
+    pub(crate) keys: BTreeSet<Vec<u8>>,
+    pub(crate) sha1: BTreeSet<[u8; 20]>,
+    pub(crate) sha256: BTreeSet<[u8; 32]>,
+    pub(crate) certificates: Vec<Certificates>,
 }
 
 /// Certificates of one authority.
 #[derive(Clone, PartialEq, Debug, Default)]
-pub(super) struct Certificates {
+pub(crate) struct Certificates {
     /// SSH wire form; `None` for those of any.
     authority: Option<Vec<u8>>,
     serials: BTreeSet<u64>,
@@ -45,7 +45,7 @@ pub(super) struct Certificates {
 }
 
 impl Krl {
-    pub(super) fn parse(bytes: &[u8]) -> Result<Krl, String> {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Krl, String> {
         let mut wire = Wire::new(bytes);
         header(&mut wire)?;
         let mut krl = Krl::default();
@@ -180,7 +180,7 @@ impl Certificates {
     }
 
     /// Whether a certificate of that authority is meant. The serial 0 says that there is none.
-    pub(super) fn has(&self, authority: &[u8], serial: u64, id: &[u8]) -> bool {
+    pub(crate) fn has(&self, authority: &[u8], serial: u64, id: &[u8]) -> bool {
         let is_ours = self.authority.as_ref().is_none_or(|ours| ours == authority);
         let has_serial = || {
             self.serials.contains(&serial)
@@ -198,14 +198,14 @@ fn is_set(lowest: u64, bits: &[u8], serial: u64) -> bool {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     fn string(bytes: &[u8]) -> Vec<u8> {
         [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat()
     }
 
-    pub(in crate::signature) fn list(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    pub(crate) fn list(sections: &[(u8, Vec<u8>)]) -> Vec<u8> {
         let mut whole = [&MAGIC[..], &[0, 0, 0, 1], &[0; 24], &string(b""), &string(b"of a test")].concat();
         for (kind, body) in sections {
             whole.push(*kind);
@@ -215,7 +215,7 @@ pub(super) mod tests {
     }
 
     /// A `certificates` section with sections of its own.
-    pub(in crate::signature) fn certificates(authority: &[u8], sections: &[(u8, Vec<u8>)]) -> (u8, Vec<u8>) {
+    pub(crate) fn certificates(authority: &[u8], sections: &[(u8, Vec<u8>)]) -> (u8, Vec<u8>) {
         let mut body = [string(authority), string(b"")].concat();
         for (kind, section) in sections {
             body.push(*kind);

@@ -1,10 +1,11 @@
 use super::*;
-use crate::signature::testing::{HASH, ed25519, public, seal, seal_in, utc};
-use russh::keys::signature::Signer as _;
-use russh::keys::ssh_key::certificate::{Builder, CertType};
-use russh::keys::ssh_key::public::SkEd25519;
-use russh::keys::ssh_key::sha2::{Digest, Sha256};
-use russh::keys::ssh_key::{Algorithm, LineEnding, Signature};
+use crate::task_message;
+use crate::testing::{HASH, ed25519, public, seal, seal_in, utc};
+use signature::Signer as _;
+use ssh_key::certificate::{Builder, CertType};
+use ssh_key::public::SkEd25519;
+use ssh_key::sha2::{Digest, Sha256};
+use ssh_key::{Algorithm, LineEnding, Signature};
 
 /// 2026-01-01.
 const NOW: u64 = 1_767_225_600;
@@ -15,7 +16,9 @@ fn rules(signers: &str) -> Rules {
 }
 
 fn ask(rules: &Rules, file: &str, principal: Option<&str>) -> Vec<Verdict> {
-    rules.judge(file.as_bytes(), Question { hash: &HASH, now: NOW, principal })
+    let message = task_message(&HASH);
+    let question = Question { namespace: TASK_NAMESPACE, message: message.as_bytes(), now: NOW, principal };
+    rules.judge(file.as_bytes(), question)
 }
 
 /// Of a file with one signature: the principals, or the code of what is wrong.
@@ -78,9 +81,10 @@ fn other_bytes_other_namespaces_and_strangers_are_refused() {
     assert_eq!(one(&rules, &seal_in(&key, "waft-task2", &HASH), None), refused("namespace"));
     assert_eq!(one(&rules, &seal(&ed25519(2), &HASH), None), refused("unknown_signer"));
     // The signature of a stranger under the key of a friend.
-    let data = to_be_signed(&HASH, HashAlg::Sha512).expect("data");
+    let data = to_be_signed(TASK_NAMESPACE, task_message(&HASH).as_bytes(), HashAlg::Sha512).expect("data");
     let by_stranger = ed25519(2).try_sign(&data).expect("a signature");
-    let forged = SshSig::new(key.public_key().into(), NAMESPACE, HashAlg::Sha512, by_stranger).expect("made");
+    let forged =
+        SshSig::new(key.public_key().into(), TASK_NAMESPACE, HashAlg::Sha512, by_stranger).expect("made");
     assert_eq!(one(&rules, &forged.to_pem(LineEnding::LF).expect("written"), None), refused("bytes"));
     // A key listed as an authority does not sign for itself.
     let authority = self::rules(&format!("* cert-authority {}", public(&key)));
@@ -124,10 +128,10 @@ fn certified(change: impl FnOnce(&mut Builder)) -> Certificate {
 }
 
 fn seal_certified(certificate: &Certificate) -> String {
-    let data = to_be_signed(&HASH, HashAlg::Sha512).expect("data");
+    let data = to_be_signed(TASK_NAMESPACE, task_message(&HASH).as_bytes(), HashAlg::Sha512).expect("data");
     let signature = ed25519(1).try_sign(&data).expect("a signature");
     let key = KeyData::from(certificate.clone());
-    SshSig::new(key, NAMESPACE, HashAlg::Sha512, signature)
+    SshSig::new(key, TASK_NAMESPACE, HashAlg::Sha512, signature)
         .expect("made")
         .to_pem(LineEnding::LF)
         .expect("written")
@@ -195,7 +199,7 @@ fn a_certificate_that_does_not_hold_is_refused() {
 
 #[test]
 fn certificates_are_revoked_by_key_authority_serial_and_id() {
-    use crate::signature::krl::tests::{certificates, list};
+    use crate::krl::tests::{certificates, list};
     let file = seal_certified(&certified(|_| {}));
     let ca = key::wire(&ed25519(9).public_key().into()).expect("bytes");
     let other = key::wire(&ed25519(8).public_key().into()).expect("bytes");
@@ -228,21 +232,21 @@ fn by_security_key(seed: u8) -> (KeyData, String) {
     let holder = ed25519(seed);
     let point = *holder.public_key().key_data().ed25519().expect("an ed25519 key");
     let key = KeyData::from(SkEd25519::new(point, "ssh:"));
-    let data = to_be_signed(&HASH, HashAlg::Sha512).expect("data");
+    let data = to_be_signed(TASK_NAMESPACE, task_message(&HASH).as_bytes(), HashAlg::Sha512).expect("data");
     let touched_and_counter = [1, 0, 0, 0, 3];
     let hashes = [Sha256::digest(b"ssh:"), Sha256::digest(data)];
     let signed = [&hashes[0][..], &touched_and_counter, &hashes[1][..]].concat();
     let raw = holder.try_sign(&signed).expect("a signature");
     let whole = [raw.as_bytes(), &touched_and_counter].concat();
     let signature = Signature::new(Algorithm::SkEd25519, whole).expect("a signature");
-    let made = SshSig::new(key.clone(), NAMESPACE, HashAlg::Sha512, signature).expect("made");
+    let made = SshSig::new(key.clone(), TASK_NAMESPACE, HashAlg::Sha512, signature).expect("made");
     (key, made.to_pem(LineEnding::LF).expect("written"))
 }
 
 #[test]
 fn signatures_by_security_keys_count() {
     let (key, file) = by_security_key(1);
-    let line = russh::keys::PublicKey::from(key).to_openssh().expect("a line");
+    let line = ssh_key::PublicKey::from(key).to_openssh().expect("a line");
     assert_eq!(one(&rules(&format!("amy {line}")), &file, None), names(&["amy"]));
     // The same key without its hardware is another one.
     assert_eq!(one(&rules(&format!("amy {}", public(&ed25519(1)))), &file, None), refused("unknown_signer"));

@@ -1,14 +1,14 @@
 //! Public keys and certificates: reading them, naming them, and what a signature by one must be.
 
-use russh::keys::signature::Verifier;
-use russh::keys::ssh_key::public::{KeyData, PublicKey};
-use russh::keys::ssh_key::{Algorithm, Fingerprint, HashAlg, Signature};
+use signature::Verifier;
+use ssh_key::public::{KeyData, PublicKey};
+use ssh_key::{Algorithm, Fingerprint, HashAlg, Signature};
 use waft_proto::run::Problem;
 
 use super::wire::Wire;
 
 /// Bytes of one public key or certificate; a certificate with RSA keys of 16384 bits has some 6 KB.
-pub(super) const KEY_BYTES_MAX: usize = 16 << 10;
+pub(crate) const KEY_BYTES_MAX: usize = 16 << 10;
 
 /// Shorter RSA keys are not accepted: NIST SP 800-131A gives them up.
 const RSA_BITS_MIN: u32 = 2048;
@@ -20,13 +20,13 @@ const CERTIFICATE: &[u8] = b"-cert-v01@";
 
 /// Whether decoding these bytes could go more than a few certificates deep: a certificate may name another as its
 /// authority, and the decoder calls itself for that. Real ones have the word once, and perhaps in a name.
-pub(super) fn is_deep(bytes: &[u8]) -> bool {
+pub fn is_deep(bytes: &[u8]) -> bool {
     const DEPTH_MAX: usize = 4;
     bytes.windows(CERTIFICATE.len()).filter(|window| *window == CERTIFICATE).count() > DEPTH_MAX
 }
 
 /// `TYPE BASE64` of a line.
-pub(super) fn read(kind: &str, base64: &str) -> Result<KeyData, String> {
+pub(crate) fn read(kind: &str, base64: &str) -> Result<KeyData, String> {
     let unreadable = |why: &str| format!("the key is unreadable: {why}");
     if base64.len() > KEY_BYTES_MAX * 4 / 3 + 4 {
         return Err(unreadable(&format!("it has more than {KEY_BYTES_MAX} bytes")));
@@ -44,7 +44,7 @@ pub(super) fn read(kind: &str, base64: &str) -> Result<KeyData, String> {
 }
 
 /// The name of its type, as in a public key file.
-pub(super) fn kind(key: &KeyData) -> String {
+pub(crate) fn kind(key: &KeyData) -> String {
     match key {
         KeyData::Certificate(certificate) => certificate.algorithm().to_certificate_type(),
         key => key.algorithm().to_string(),
@@ -52,12 +52,12 @@ pub(super) fn kind(key: &KeyData) -> String {
 }
 
 /// `SHA256:...`; of a certificate that of its key, as ssh-keygen shows it.
-pub(super) fn fingerprint(key: &KeyData) -> Fingerprint {
+pub(crate) fn fingerprint(key: &KeyData) -> Fingerprint {
     plain(key).fingerprint(HashAlg::Sha256)
 }
 
 /// The key, also of a certificate.
-pub(super) fn plain(key: &KeyData) -> &KeyData {
+pub(crate) fn plain(key: &KeyData) -> &KeyData {
     match key {
         KeyData::Certificate(certificate) => certificate.public_key(),
         key => key,
@@ -65,12 +65,15 @@ pub(super) fn plain(key: &KeyData) -> &KeyData {
 }
 
 /// SSH wire form. Decoding and encoding again gives one form of each key, so that none has a second name.
-pub(super) fn wire(key: &KeyData) -> Option<Vec<u8>> {
+pub(crate) fn wire(key: &KeyData) -> Option<Vec<u8>> {
     PublicKey::from(key.clone()).to_bytes().ok()
 }
 
 /// Whether signatures by such a key can be verified here.
-pub(super) fn is_usable(key: &KeyData) -> Result<(), String> {
+pub(crate) fn is_usable(key: &KeyData) -> Result<(), String> {
+    if let Some(missing) = left_out(key) {
+        return Err(format!("{missing} keys are left out of this build of waft; Ed25519 keys can be used"));
+    }
     let point = match key {
         KeyData::Ed25519(_) | KeyData::SkEd25519(_) => return Ok(()),
         KeyData::Ecdsa(key) => key.as_sec1_bytes(),
@@ -92,8 +95,17 @@ pub(super) fn is_usable(key: &KeyData) -> Result<(), String> {
     is_uncompressed.then_some(()).ok_or_else(|| "its point is not written as OpenSSH writes it".to_owned())
 }
 
+/// What this build cannot verify. A stub may be built without, for its size.
+fn left_out(key: &KeyData) -> Option<&'static str> {
+    match key {
+        KeyData::Ecdsa(_) | KeyData::SkEcdsaSha2NistP256(_) if cfg!(not(feature = "nist")) => Some("ECDSA"),
+        KeyData::Rsa(_) if cfg!(not(feature = "rsa")) => Some("RSA"),
+        _ => None,
+    }
+}
+
 /// Whether the key (of a certificate: its key) made that signature over `data`.
-pub(super) fn is_signed(key: &KeyData, data: &[u8], signature: &Signature) -> Result<(), Problem> {
+pub(crate) fn is_signed(key: &KeyData, data: &[u8], signature: &Signature) -> Result<(), Problem> {
     let key = plain(key);
     let unusable = |why: String| Problem::new("signature.algorithm", why);
     is_usable(key).map_err(|why| unusable(format!("its key cannot be used: {why}")))?;
@@ -114,6 +126,9 @@ pub(super) fn is_signed(key: &KeyData, data: &[u8], signature: &Signature) -> Re
         }
     }
     key.verify(data, signature).map_err(|_| {
-        Problem::new("signature.bytes", "it is not over these bytes: module or signature were changed")
+        Problem::new(
+            "signature.bytes",
+            "it is not over these bytes: what was signed or the signature was changed",
+        )
     })
 }

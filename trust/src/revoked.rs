@@ -1,9 +1,9 @@
 //! Keys and certificates whose signatures do not count any more: lists of keys and fingerprints, and OpenSSH's binary
 //! ones.
 
-use russh::keys::ssh_key::public::KeyData;
-use russh::keys::ssh_key::{Certificate, Fingerprint};
 use sha1::{Digest, Sha1};
+use ssh_key::public::KeyData;
+use ssh_key::{Certificate, Fingerprint};
 use waft_proto::run::Problem;
 
 use super::key;
@@ -123,7 +123,7 @@ fn add_line(list: &mut Krl, text: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::testing::{ed25519, public};
+    use crate::testing::{ed25519, public};
 
     fn data(seed: u8) -> KeyData {
         KeyData::from(ed25519(seed).public_key())

@@ -1,12 +1,12 @@
 //! The verdict on each signature of a file: good, and by whom, or why not.
 
-use russh::keys::ssh_key::public::KeyData;
-use russh::keys::ssh_key::{Certificate, HashAlg, SshSig};
+use ssh_key::public::KeyData;
+use ssh_key::{Certificate, HashAlg, SshSig};
 use waft_proto::run::Problem;
 
 use super::allowed::{Allowed, AllowedSigners};
 use super::revoked::Revocations;
-use super::{HASH_BYTES, NAMESPACE, armour, key, pattern, to_be_signed};
+use super::{TASK_NAMESPACE, armour, key, pattern, to_be_signed};
 
 /// Whose signatures count, and whose not any more.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -15,11 +15,13 @@ pub struct Rules {
     pub revoked: Revocations,
 }
 
-/// What is asked of a signature file.
+/// What is asked of signatures.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// blake3 of the module.
-    pub hash: &'a [u8; HASH_BYTES],
+    /// What they must be for.
+    pub namespace: &'a str,
+    /// What they must be over.
+    pub message: &'a [u8],
     /// Seconds since 1970, UTC.
     pub now: u64,
     /// Who must have signed; anybody who is allowed when `None`.
@@ -88,23 +90,37 @@ impl Rules {
             Ok(signature) => Verdict {
                 line: block.line,
                 signer: Some(signer(signature.public_key())),
-                outcome: self.outcome(&signature, question),
+                outcome: self.check(&signature, question),
             },
             Err(problem) => Verdict { line: block.line, signer: None, outcome: Err(problem) },
         };
         armour::parse(file).into_iter().map(verdict).collect()
     }
 
-    fn outcome(&self, signature: &SshSig, question: Question<'_>) -> Result<Accepted, Problem> {
-        if signature.namespace() != NAMESPACE {
-            return Err(Problem::new(
+    /// One signature without armour.
+    pub fn verify(&self, signature: &[u8], question: Question<'_>) -> Result<(Signer, Accepted), Problem> {
+        let signature = armour::decode(signature).map_err(|why| Problem::new("signature.malformed", why))?;
+        Ok((signer(signature.public_key()), self.check(&signature, question)?))
+    }
+
+    /// One signature that was read.
+    pub fn check(&self, signature: &SshSig, question: Question<'_>) -> Result<Accepted, Problem> {
+        let Question { namespace, message, .. } = question;
+        if signature.namespace() != namespace {
+            let problem = Problem::new(
                 "signature.namespace",
-                format!("it is for the namespace `{}`, not for {NAMESPACE}", signature.namespace()),
-            )
-            .hint("`waft sign` signs a module; `ssh-keygen -Y sign` of the file itself is something else"));
+                format!("it is for the namespace `{}`, not for {namespace}", signature.namespace()),
+            );
+            return Err(problem.hint(match namespace {
+                TASK_NAMESPACE => {
+                    "`waft sign` signs a module; `ssh-keygen -Y sign` of the file itself is something else"
+                }
+                _ => "`waft sign FILE` signs an approval",
+            }));
         }
         let key = signature.public_key();
-        key::is_signed(key, &to_be_signed(question.hash, signature.hash_alg())?, signature.signature())?;
+        let data = to_be_signed(namespace, message, signature.hash_alg())?;
+        key::is_signed(key, &data, signature.signature())?;
         if let Some(problem) = self.revoked.objection(key) {
             return Err(problem);
         }
@@ -160,7 +176,7 @@ fn is_for(line: &Allowed, key: &KeyData) -> bool {
 
 /// The names under which a line accepts the signature.
 fn principals(line: &Allowed, key: &KeyData, question: Question<'_>) -> Result<Vec<String>, Problem> {
-    if let Some(problem) = line.objection(NAMESPACE, question.now) {
+    if let Some(problem) = line.objection(question.namespace, question.now) {
         return Err(problem);
     }
     let wrong = |why: String| Problem::new("signature.principal", why);
@@ -208,7 +224,7 @@ fn is_certified(certificate: &Certificate, now: u64) -> Result<(), Problem> {
     let authority = certificate.signature_key();
     key::is_usable(authority)
         .or_else(|why| wrong(&format!("is signed by a key that cannot be used: {why}")))?;
-    if let russh::keys::Algorithm::Rsa { hash: None } = certificate.signature().algorithm() {
+    if let ssh_key::Algorithm::Rsa { hash: None } = certificate.signature().algorithm() {
         return wrong("is signed with SHA-1 (ssh-rsa)");
     }
     let time = |why: &str| Err(Problem::new("signature.time", format!("its certificate is not valid {why}")));

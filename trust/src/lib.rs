@@ -1,11 +1,13 @@
-//! Who stands for a module: SSH signatures (`ssh-keygen -Y sign`) over its hash, and the rules by which they count.
+//! Who stands for what is done: SSH signatures (`ssh-keygen -Y sign`) over tasks and approvals, and the rules by which
+//! they count.
 //!
 //! | module | what it gives |
 //! |---|---|
-//! | [`armour`] | a signature file: armoured signatures, one after the other |
+//! | [`armour`] | a signature file: armoured signatures, one after the other; and one without armour |
 //! | [`allowed`] | `allowed_signers`: who may sign, for which names, from when until when |
 //! | [`revoked`], `krl` | keys and certificates that do not count any more |
-//! | [`check`] | the verdict on each signature of a file |
+//! | [`check`] | the verdict on each signature |
+//! | [`approval`] | what several people agree to, and whether enough of them did |
 //! | `key`, `pattern`, [`time`], `wire` | keys, ssh's patterns, dates, SSH's binary encoding |
 //!
 //! All of it is values: bytes in, verdicts or all problems out. It reads no file, no clock and no environment, and takes
@@ -13,6 +15,7 @@
 //! allocated, and nothing here panics.
 
 pub mod allowed;
+pub mod approval;
 pub mod armour;
 pub mod check;
 mod key;
@@ -26,21 +29,26 @@ mod wire;
 mod testing;
 
 pub use allowed::AllowedSigners;
+pub use approval::{Approval, Approver, approved};
 pub use check::{Accepted, Certified, Question, Rules, Signer, Verdict, signer};
+pub use key::is_deep;
 pub use revoked::Revocations;
+pub use ssh_key;
 
-use russh::keys::ssh_key::{self, HashAlg, Signature, SshSig, public::KeyData};
+use ssh_key::{HashAlg, Signature, SshSig, public::KeyData};
 use std::fmt::Write as _;
 use waft_proto::run::Problem;
 
-/// What a signature must say that it is for, so that one made for something else never counts.
-pub const NAMESPACE: &str = "waft-task";
+/// What a signature over a task says that it is for, so that one made for something else never counts.
+pub const TASK_NAMESPACE: &str = "waft-task";
+/// What a signature over an approval says that it is for.
+pub const APPROVAL_NAMESPACE: &str = "waft-approval";
 
 /// Bytes of a module's blake3.
 pub const HASH_BYTES: usize = 32;
 
-/// Exactly what is signed for a module.
-pub fn message(hash: &[u8; HASH_BYTES]) -> String {
+/// Exactly what is signed for a module, in [`TASK_NAMESPACE`].
+pub fn task_message(hash: &[u8; HASH_BYTES]) -> String {
     let mut text = String::from("waft-task-v1\nblake3:");
     for byte in hash {
         // Writing to a string does not fail.
@@ -50,20 +58,20 @@ pub fn message(hash: &[u8; HASH_BYTES]) -> String {
     text
 }
 
-/// The bytes that a private key signs for [`message`].
-pub fn to_be_signed(hash: &[u8; HASH_BYTES], digest: HashAlg) -> Result<Vec<u8>, Problem> {
-    SshSig::signed_data(NAMESPACE, digest, message(hash).as_bytes()).map_err(own)
+/// The bytes that a private key signs for a message.
+pub fn to_be_signed(namespace: &str, message: &[u8], digest: HashAlg) -> Result<Vec<u8>, Problem> {
+    SshSig::signed_data(namespace, digest, message).map_err(own)
 }
 
 /// The armoured signature, from what a private key made of [`to_be_signed`]. It is verified before it is given out.
 pub fn sealed(
     key: KeyData,
-    hash: &[u8; HASH_BYTES],
+    (namespace, message): (&str, &[u8]),
     digest: HashAlg,
     signature: Signature,
 ) -> Result<String, Problem> {
-    key::is_signed(&key, &to_be_signed(hash, digest)?, &signature)?;
-    let made = SshSig::new(key, NAMESPACE, digest, signature).map_err(own)?;
+    key::is_signed(&key, &to_be_signed(namespace, message, digest)?, &signature)?;
+    let made = SshSig::new(key, namespace, digest, signature).map_err(own)?;
     made.to_pem(ssh_key::LineEnding::LF).map_err(own)
 }
 
@@ -73,7 +81,7 @@ fn own(error: ssh_key::Error) -> Problem {
 
 #[cfg(test)]
 mod tests {
-    use super::message;
+    use super::task_message;
 
     #[test]
     fn the_message_is_what_the_words_say() {
@@ -81,6 +89,6 @@ mod tests {
         hash[0] = 0xAB;
         hash[31] = 1;
         let zeros = "0".repeat(60);
-        assert_eq!(message(&hash), format!("waft-task-v1\nblake3:ab{zeros}01\n"));
+        assert_eq!(task_message(&hash), format!("waft-task-v1\nblake3:ab{zeros}01\n"));
     }
 }

@@ -1,7 +1,7 @@
 //! A signature file: `-----BEGIN SSH SIGNATURE-----` blocks, one after the other.
 
-use russh::keys::ssh_key::SshSig;
-use russh::keys::ssh_key::encoding::Decode;
+use ssh_key::SshSig;
+use ssh_key::encoding::Decode;
 use waft_proto::run::Problem;
 
 use super::key;
@@ -25,6 +25,15 @@ pub struct Block {
     /// The block as it can be written again; empty when it is none.
     pub text: String,
     pub signature: Result<SshSig, Problem>,
+}
+
+impl Block {
+    /// The signature without armour, as it travels with an order.
+    pub fn bytes(&self) -> Option<Vec<u8>> {
+        let lines = self.text.lines().filter(|line| !line.starts_with('-'));
+        let base64: String = lines.collect();
+        self.signature.is_ok().then(|| data_encoding::BASE64.decode(base64.as_bytes()).ok())?
+    }
 }
 
 /// All blocks, those included that are none.
@@ -64,7 +73,7 @@ impl Reader {
         } else if text == END
             && let Some((first, base64)) = self.open.take()
         {
-            let signature = decode(&base64).map_err(|why| malformed(first, &why));
+            let signature = decode_base64(&base64).map_err(|why| malformed(first, &why));
             self.blocks.push(Block { line: first, text: written(&base64), signature });
         } else if let Some((_, base64)) = &mut self.open {
             // One byte too many is enough to be told as too long.
@@ -92,15 +101,27 @@ fn malformed(line: usize, why: &str) -> Problem {
     Problem::new("signature.malformed", format!("line {line}: {why}"))
 }
 
-fn decode(base64: &[u8]) -> Result<SshSig, String> {
+fn decode_base64(base64: &[u8]) -> Result<SshSig, String> {
     if base64.len() > BASE64_BYTES_MAX {
-        return Err(format!("it has more than {SIGNATURE_BYTES_MAX} bytes"));
+        return Err(too_long());
     }
     let bytes = data_encoding::BASE64.decode(base64).map_err(|error| format!("it is no base64: {error}"))?;
-    if key::is_deep(&bytes) {
+    decode(&bytes)
+}
+
+fn too_long() -> String {
+    format!("it has more than {SIGNATURE_BYTES_MAX} bytes")
+}
+
+/// A signature without armour.
+pub fn decode(bytes: &[u8]) -> Result<SshSig, String> {
+    if bytes.len() > SIGNATURE_BYTES_MAX {
+        return Err(too_long());
+    }
+    if key::is_deep(bytes) {
         return Err("it has certificates within certificates".to_owned());
     }
-    let mut rest = bytes.as_slice();
+    let mut rest = bytes;
     let signature = SshSig::decode(&mut rest).map_err(|error| format!("it is no SSH signature: {error}"))?;
     if signature.version() != SshSig::VERSION {
         return Err(format!(
@@ -126,8 +147,8 @@ fn written(base64: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::signature::testing::{HASH, ed25519, seal};
-    use russh::keys::ssh_key::public::KeyData;
+    use crate::testing::{HASH, ed25519, seal};
+    use ssh_key::public::KeyData;
 
     fn whys(file: &[u8]) -> Vec<String> {
         let why = |block: &Block| block.signature.as_ref().err().map(|problem| problem.message.clone());
