@@ -25,6 +25,7 @@ pub mod msg;
 pub mod node;
 pub mod run;
 pub mod seal;
+pub mod secret;
 pub mod store;
 
 /// Protocol versions this code speaks. The number goes up when a message changes or is added; the lowest

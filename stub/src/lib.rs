@@ -17,6 +17,7 @@ pub mod policy;
 pub mod pool;
 pub mod process;
 pub mod program;
+pub mod secret;
 pub mod worker;
 
 pub use files::user_name;

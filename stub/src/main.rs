@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use waft_proto::msg::{Arch, Engine, Hello, StubKind};
 use waft_proto::{VERSION_MAX, VERSION_MIN};
 use waft_stub::policy::NodePolicy;
+use waft_stub::secret::Key;
 
 const KIND: StubKind = if cfg!(feature = "hop") { StubKind::Hop } else { StubKind::Leaf };
 
@@ -75,8 +76,17 @@ fn link(how: &str, policy: Option<&str>) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // After the keeper was left behind, which has no use for it.
+    let key = match Key::new() {
+        Ok(key) => key,
+        Err(error) => {
+            eprintln!("waft-stub: this system gives no random numbers: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let hello = Hello { seal_key: key.public(), ..hello(arch, how, &policy, walls) };
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, serve::serve(hello(arch, how, &policy, walls), policy.clone(), parent));
+    local.block_on(&runtime, serve::serve(hello, policy.clone(), key, parent));
     ExitCode::SUCCESS
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use waft_hop::driver::{Driver, unix_now};
 use waft_hop::stream::LinkStream;
-use waft_proto::id::RunId;
 #[cfg(feature = "hop")]
-use waft_proto::id::{Hash, NodeId};
+use waft_proto::id::Hash;
+use waft_proto::id::{NodeId, RunId};
 use waft_proto::limits::{SHUTDOWN_MS, STORE_BYTES_DEFAULT};
 #[cfg(feature = "hop")]
 use waft_proto::msg::{Dial, Engine, Order};
@@ -20,6 +20,7 @@ use waft_proto::run::Problem;
 use waft_proto::run::{Status, TargetState};
 use waft_stub::policy::NodePolicy;
 use waft_stub::pool::{Job, JobEvent, Pool};
+use waft_stub::secret::Key;
 
 /// Events of executions that wait for the loop. With the chunk size this bounds what they hold.
 const JOB_EVENTS: usize = 8;
@@ -29,6 +30,7 @@ struct Stub {
     name: String,
     pool: Pool,
     policy: NodePolicy,
+    key: Key,
     jobs: mpsc::Sender<(RunId, JobEvent)>,
     cancels: HashMap<RunId, oneshot::Sender<()>>,
     #[cfg(feature = "hop")]
@@ -40,7 +42,7 @@ struct Stub {
 }
 
 /// Serves until the parent says stop or is gone.
-pub(crate) async fn serve(hello: Hello, policy: NodePolicy, parent: LinkStream) {
+pub(crate) async fn serve(hello: Hello, policy: NodePolicy, key: Key, parent: LinkStream) {
     let (jobs, mut job_events) = mpsc::channel(JOB_EVENTS);
     #[cfg(feature = "hop")]
     let (relay, mut asks) = Relay::new();
@@ -51,6 +53,7 @@ pub(crate) async fn serve(hello: Hello, policy: NodePolicy, parent: LinkStream) 
         name: String::new(),
         pool: Pool::new(),
         policy,
+        key,
         jobs,
         cancels: HashMap::new(),
         #[cfg(feature = "hop")]
@@ -140,7 +143,10 @@ impl Stub {
         let run = ready.envelope.run;
         let (cancel, cancelled) = oneshot::channel();
         self.cancels.insert(run, cancel);
-        match Job::prepare(ready, &self.name, &self.policy, unix_now()) {
+        let node = self.driver.node.id().unwrap_or(NodeId::ROOT);
+        let secrets = self.key.open(&ready, node);
+        let prepared = Job::prepare(ready, &self.name, &self.policy, unix_now());
+        match secrets.and_then(|secrets| prepared?.with_secrets(secrets)) {
             Ok(job) => {
                 let (events, mut from_pool) = mpsc::channel(1);
                 let jobs = self.jobs.clone();
@@ -155,7 +161,8 @@ impl Stub {
             }
             Err(problem) => {
                 self.cancels.remove(&run);
-                let refused = ["grant.", "policy."].iter().any(|kind| problem.code.starts_with(kind));
+                let refused =
+                    ["grant.", "policy.", "secret."].iter().any(|kind| problem.code.starts_with(kind));
                 let status = if refused { Status::Refused } else { Status::Failed };
                 self.driver.node.finish(run, Outcome::without_start(status, Some(problem)), Vec::new());
             }

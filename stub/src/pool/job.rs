@@ -1,6 +1,7 @@
 //! One execution as ordered: what runs, with what, and what it may reach.
 
 use crate::policy::{NodePolicy, Ruled, Withheld};
+use crate::secret::Secrets;
 use crate::worker::wire::{Dir, Limits, Load, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +55,8 @@ pub struct Job {
     pub(super) withheld: Option<Withheld>,
     /// Granted variables of the stub's own environment.
     pub(super) granted_env: Vec<(String, String)>,
+    /// By the names that are granted.
+    pub(super) secrets: Secrets,
 }
 
 impl Job {
@@ -123,7 +126,28 @@ impl Job {
             grants,
             withheld,
             granted_env,
+            secrets: Secrets::default(),
         })
+    }
+
+    /// With what was sent for it. A secret that is granted and was not sent is an error, and one that was sent and is
+    /// not granted stays here.
+    pub fn with_secrets(mut self, secrets: Secrets) -> Result<Job, Problem> {
+        let granted: Vec<String> = self
+            .grants
+            .iter()
+            .filter_map(|grant| match grant {
+                Grant::Secret(name) => Some(name),
+                _ => None,
+            })
+            .collect();
+        if let Some(name) = granted.iter().find(|name| secrets.get(name).is_none()) {
+            let text =
+                format!("no value of the secret `{name}` came to `{}` for task `{}`", self.target, self.task);
+            return Err(Problem::new("secret.missing", text).hint(format!("give it: --secret {name}=SOURCE")));
+        }
+        self.secrets = secrets.only(|name| granted.iter().any(|granted| granted == name));
+        Ok(self)
     }
 
     /// What the task sees of the run. `WAFT_CHECK` is there only in a dry run.
