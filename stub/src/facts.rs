@@ -111,7 +111,7 @@ impl Machine {
     }
 }
 
-fn read_bounded(path: &Path) -> Option<String> {
+pub(crate) fn read_bounded(path: &Path) -> Option<String> {
     // A FIFO or a device would block here for ever.
     if !std::fs::metadata(path).ok()?.is_file() {
         return None;

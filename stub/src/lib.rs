@@ -14,6 +14,7 @@ pub mod policy;
 pub mod pool;
 pub mod process;
 pub mod program;
+pub mod resolve;
 pub mod worker;
 
 use waft_proto::msg::Profile;
