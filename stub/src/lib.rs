@@ -10,6 +10,7 @@
 //! Knows no links and no routes; the binary beside this library connects the two.
 
 pub mod facts;
+pub mod net;
 pub mod policy;
 pub mod pool;
 pub mod process;
