@@ -13,10 +13,12 @@
 pub mod audit;
 pub mod facts;
 pub mod files;
+pub mod net;
 pub mod policy;
 pub mod pool;
 pub mod process;
 pub mod program;
+pub mod resolve;
 pub mod secret;
 pub mod worker;
 
