@@ -14,6 +14,8 @@ pub mod policy;
 pub mod pool;
 pub mod process;
 pub mod program;
+#[cfg(feature = "site")]
+pub mod site;
 pub mod worker;
 
 use waft_proto::msg::Profile;
@@ -35,6 +37,15 @@ pub fn walls() -> Vec<String> {
 pub fn user_name(uid: u32) -> String {
     let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     find_user(&passwd, uid).map_or_else(|| uid.to_string(), str::to_owned)
+}
+
+/// The number of a user by the same file.
+#[cfg(feature = "site")]
+fn user_number(name: &str) -> Option<u32> {
+    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
+    let mut lines = passwd.lines().map(|line| line.split(':'));
+    let mut fields = lines.find(|fields| fields.clone().next() == Some(name))?;
+    fields.nth(2)?.parse().ok()
 }
 
 fn find_user(passwd: &str, uid: u32) -> Option<&str> {

@@ -1,12 +1,17 @@
 //! A stub at work: takes orders from its parent, executes runs, and (a hop) has children.
 
+#[cfg(feature = "site")]
+use crate::installed::{Code, Installed};
 #[cfg(feature = "hop")]
 use crate::relay::{self, Ask, Blob, Relay};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use waft_hop::driver::{Driver, unix_now};
 use waft_hop::stream::LinkStream;
+#[cfg(feature = "site")]
+use waft_proto::envelope::Wall;
 use waft_proto::id::RunId;
 #[cfg(feature = "hop")]
 use waft_proto::id::{Hash, NodeId};
@@ -15,7 +20,6 @@ use waft_proto::limits::{SHUTDOWN_MS, STORE_BYTES_DEFAULT};
 use waft_proto::msg::{Dial, Engine, Order};
 use waft_proto::msg::{Hello, Outcome, Report};
 use waft_proto::node::{Event, Node, Peer, ReadyRun};
-#[cfg(feature = "hop")]
 use waft_proto::run::Problem;
 use waft_proto::run::{Status, TargetState};
 use waft_stub::policy::NodePolicy;
@@ -27,10 +31,12 @@ const JOB_EVENTS: usize = 8;
 struct Stub {
     driver: Driver,
     name: String,
-    pool: Pool,
+    pool: Rc<Pool>,
     policy: NodePolicy,
     jobs: mpsc::Sender<(RunId, JobEvent)>,
     cancels: HashMap<RunId, oneshot::Sender<()>>,
+    #[cfg(feature = "site")]
+    installed: Installed,
     #[cfg(feature = "hop")]
     relay: Relay,
     #[cfg(feature = "hop")]
@@ -49,10 +55,12 @@ pub(crate) async fn serve(hello: Hello, policy: NodePolicy, parent: LinkStream) 
     let mut stub = Stub {
         driver,
         name: String::new(),
-        pool: Pool::new(),
+        pool: Rc::new(Pool::new()),
         policy,
         jobs,
         cancels: HashMap::new(),
+        #[cfg(feature = "site")]
+        installed: Installed::default(),
         #[cfg(feature = "hop")]
         relay,
         #[cfg(feature = "hop")]
@@ -89,7 +97,10 @@ impl Stub {
     /// False when it is time to end.
     fn obey(&mut self, event: Event) -> bool {
         match event {
-            Event::Welcomed(welcome) => self.name = welcome.name,
+            Event::Welcomed(welcome) => {
+                self.policy.welcomed(&welcome);
+                self.name = welcome.name;
+            }
             Event::Run(ready) => self.run(*ready),
             Event::Cancel(run) => {
                 if let Some(cancel) = self.cancels.remove(&run) {
@@ -140,26 +151,57 @@ impl Stub {
         let run = ready.envelope.run;
         let (cancel, cancelled) = oneshot::channel();
         self.cancels.insert(run, cancel);
+        #[cfg(feature = "site")]
+        match self.installed.begin(&ready, &self.policy, unix_now()) {
+            Ok(Code::Artifact) => {}
+            Ok(Code::Module(wall)) => return self.run_compiled(ready, wall, cancelled),
+            Err(problem) => return self.done(run, failure(problem)),
+        }
         match Job::prepare(ready, &self.name, &self.policy, unix_now()) {
             Ok(job) => {
-                let (events, mut from_pool) = mpsc::channel(1);
-                let jobs = self.jobs.clone();
+                let events = self.forward(run);
                 tokio::task::spawn_local(self.pool.run(job, events, cancelled));
-                tokio::task::spawn_local(async move {
-                    while let Some(event) = from_pool.recv().await {
-                        if jobs.send((run, event)).await.is_err() {
-                            return;
-                        }
-                    }
-                });
             }
-            Err(problem) => {
-                self.cancels.remove(&run);
-                let refused = ["grant.", "policy."].iter().any(|kind| problem.code.starts_with(kind));
-                let status = if refused { Status::Refused } else { Status::Failed };
-                self.driver.node.finish(run, Outcome::without_start(status, Some(problem)), Vec::new());
-            }
+            Err(problem) => self.done(run, failure(problem)),
         }
+    }
+
+    /// Where an execution says what happens to it: from there it comes to the loop.
+    fn forward(&self, run: RunId) -> mpsc::Sender<JobEvent> {
+        let (events, mut from_pool) = mpsc::channel(1);
+        let jobs = self.jobs.clone();
+        tokio::task::spawn_local(async move {
+            while let Some(event) = from_pool.recv().await {
+                if jobs.send((run, event)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        events
+    }
+
+    /// The same from a module: it is compiled first.
+    #[cfg(feature = "site")]
+    fn run_compiled(&mut self, mut ready: ReadyRun, wall: Wall, mut cancelled: oneshot::Receiver<()>) {
+        let events = self.forward(ready.envelope.run);
+        let (pool, compiler) = (Rc::clone(&self.pool), Rc::clone(&self.installed.compiler));
+        let (policy, name) = (self.policy.clone(), self.name.clone());
+        tokio::task::spawn_local(async move {
+            let compiled = tokio::select! {
+                compiled = crate::installed::compile_all(&compiler, &mut ready, wall) => compiled,
+                Ok(()) = &mut cancelled => {
+                    let outcome = Outcome::without_start(Status::Cancelled, Some(crate::installed::cancelled()));
+                    let _ = events.send(JobEvent::Done(outcome)).await;
+                    return;
+                }
+            };
+            match compiled.and_then(|()| Job::prepare(ready, &name, &policy, unix_now())) {
+                Ok(job) => pool.run(job, events, cancelled).await,
+                Err(problem) => {
+                    let _ = events.send(JobEvent::Done(failure(problem))).await;
+                }
+            }
+        });
     }
 
     fn job(&mut self, run: RunId, event: JobEvent) {
@@ -168,12 +210,22 @@ impl Stub {
         match event {
             JobEvent::Ready => node.say(me, Report::State { run, state: TargetState::Ready }),
             JobEvent::Running => node.say(me, Report::State { run, state: TargetState::Running }),
-            JobEvent::Output { stream, bytes } => node.output(run, stream, bytes),
-            JobEvent::Done(outcome) => {
-                self.cancels.remove(&run);
-                node.finish(run, outcome, Vec::new());
+            JobEvent::Output { stream, bytes } => {
+                #[cfg(feature = "site")]
+                self.installed.output(run, stream, &bytes);
+                node.output(run, stream, bytes);
             }
+            JobEvent::Done(outcome) => self.done(run, outcome),
         }
+    }
+
+    fn done(&mut self, run: RunId, outcome: Outcome) {
+        self.cancels.remove(&run);
+        #[cfg(feature = "site")]
+        let proof = self.installed.end(run, &outcome, &self.policy);
+        #[cfg(not(feature = "site"))]
+        let proof = Vec::new();
+        self.driver.node.finish(run, outcome, proof);
     }
 
     #[cfg(feature = "hop")]
@@ -242,4 +294,11 @@ impl Stub {
         self.driver.disconnect(Peer::Parent);
         waft_stub::process::kill_descendants();
     }
+}
+
+/// The outcome of a run that could not be prepared.
+fn failure(problem: Problem) -> Outcome {
+    const REFUSALS: [&str; 4] = ["grant.", "policy.", "signature.", "approval."];
+    let refused = REFUSALS.iter().any(|kind| problem.code.starts_with(kind));
+    Outcome::without_start(if refused { Status::Refused } else { Status::Failed }, Some(problem))
 }
