@@ -25,7 +25,7 @@ x86_64 | aarch64) ;;
 esac
 
 # As in host/build/stubs.rs.
-sources=(Cargo.toml Cargo.lock {proto,hop,stub,stub/engine}/{Cargo.toml,src})
+sources=(Cargo.toml Cargo.lock {proto,policy,trust,hop,stub,stub/engine}/{Cargo.toml,src})
 triple=$arch-unknown-linux-gnu
 if [ "$arch" != "$(uname -m)" ]; then
     [ "$arch" = aarch64 ] || fail "$arch stubs are built on $arch, not on $(uname -m)"

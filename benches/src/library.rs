@@ -48,7 +48,7 @@ impl Connected {
         let target = Target { endpoint, via: Vec::new(), allow: Vec::new() };
         let shape = Arc::new(shape(&[target]).map_err(|problems| problem(&problems[0]))?);
         let shelf = Arc::new(Shelf::load().map_err(|e| problem(&e))?);
-        let setup = Setup { resolver: Arc::new(resolver), shelf, memory: Memory::none() };
+        let setup = Setup { resolver: Arc::new(resolver), shelf, memory: Memory::none(), key: None };
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.context(|| "cannot start a runtime".to_owned())?;
         let controller = runtime.block_on(async { Controller::start(shape, setup) });

@@ -14,11 +14,13 @@ const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 
 /// What a stub is made of, as in scripts/build-stub.sh. Not whole folders: those of proto/fuzz fill up with what the
 /// fuzzer finds.
-const SOURCES: [&str; 10] = [
+const SOURCES: [&str; 12] = [
     "Cargo.toml",
     "Cargo.lock",
     "proto/Cargo.toml",
     "proto/src",
+    "policy/Cargo.toml",
+    "policy/src",
     "hop/Cargo.toml",
     "hop/src",
     "stub/Cargo.toml",

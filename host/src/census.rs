@@ -63,7 +63,11 @@ pub async fn take(
                 }
                 Seen::Report { charge: Some(charge), .. } => controller.release(charge),
                 Seen::Gone { node, lost, problem } => {
-                    let status = if lost { Status::Lost } else { Status::Unreachable };
+                    let status = match lost {
+                        true => Status::Lost,
+                        false if problem.code == "node.key" => Status::Refused,
+                        false => Status::Unreachable,
+                    };
                     missing.push((node, status, problem));
                 }
                 Seen::Warning(problem) => tracing::warn!("{problem}"),

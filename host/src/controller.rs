@@ -7,6 +7,7 @@
 //!                            <- requests to sign ------+
 //! ```
 
+use crate::identity;
 use crate::memory::Memory;
 use crate::ssh::keys::{Places, Ring, Rings};
 use crate::ssh::known_hosts;
@@ -27,11 +28,13 @@ use waft_hop::driver::{Driver, unix_now};
 use waft_hop::process;
 use waft_hop::ssh::{self, Address, Gate, Session};
 use waft_hop::stream::Pending;
+use waft_policy::site::key_text;
 use waft_proto::id::{NodeId, NodeRange};
 use waft_proto::limits::{DIAL_TARGETS_MAX, SHUTDOWN_MS};
 use waft_proto::msg::{Arch, Delivery, Dial, DialTarget, Hello, Order, Report, StubBlob, StubKind};
 use waft_proto::node::{Charge, Event, Node, Peer};
 use waft_proto::run::Problem;
+use waft_proto::seal::{identity_text, is_signed};
 
 /// Hosts that ssh's ProxyJump may lead through, one behind the other.
 const JUMPS_MAX: usize = 8;
@@ -107,19 +110,18 @@ pub struct Setup {
     pub resolver: Arc<dyn Resolver>,
     pub shelf: Arc<Shelf>,
     pub memory: Memory,
+    /// Signs the orders; one for this controller only when there is none.
+    pub key: Option<SigningKey>,
 }
 
 impl Controller {
     /// Begins to connect everything in the shape.
     pub fn start(shape: Arc<Shape>, setup: Setup) -> Result<Controller, Problem> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| {
-            Problem::new("random", format!("this system gives no random numbers: {error}"))
-        })?;
+        let key = setup.key.map_or_else(identity::passing, Ok)?;
         let (to_done, done) = mpsc::channel(DONE);
         let mut controller = Controller {
             driver: Driver::new(Node::root(0, unix_now())),
-            key: SigningKey::from_bytes(&seed),
+            key,
             resolver: setup.resolver,
             shelf: setup.shelf,
             memory: setup.memory,
@@ -212,6 +214,37 @@ impl Controller {
             at = self.shape.node(node.parent);
         }
         true
+    }
+
+    /// Whether a node is what the inventory demands of it, as far as that is known. Before, nothing is sent to it.
+    pub fn is_proven(&self, node: NodeId) -> bool {
+        let pinned = self.shape.node(node).is_some_and(|node| node.endpoint.node_key.is_some());
+        !pinned || self.up.contains_key(&node)
+    }
+
+    /// A node whose key is pinned shows it, and that what is sealed for it reaches nobody else.
+    fn check_node_key(&self, id: NodeId, hello: &Hello) -> Result<(), Problem> {
+        let Some(node) = self.shape.node(id) else { return Ok(()) };
+        let Some(pinned) = node.endpoint.node_key else { return Ok(()) };
+        let name = &node.endpoint.name;
+        let wanted = key_text(&pinned);
+        let wrong = |why: String| {
+            Problem::new("node.key", why).hint(format!(
+                "on {name}, `waft-stub --node-key` prints its key; if that is another now, and rightly so, change \
+                 `node_key` in the inventory"
+            ))
+        };
+        match &hello.identity {
+            None => Err(wrong(format!("{name} showed no key, and the inventory wants {wanted}"))),
+            Some(identity) if identity.key != pinned => Err(wrong(format!(
+                "{name} showed the key {}, and the inventory wants {wanted}",
+                key_text(&identity.key)
+            ))),
+            Some(identity) if !is_signed(&pinned, &identity_text(&hello.seal_key), &identity.signature) => {
+                Err(wrong(format!("{name} showed the key {wanted} without having it")))
+            }
+            Some(_) => Ok(()),
+        }
     }
 
     pub fn release(&mut self, charge: Charge) {
@@ -504,6 +537,10 @@ impl Controller {
     fn report(&mut self, from: NodeId, report: Report, charge: Option<Charge>) {
         match report {
             Report::Joined(hello) => {
+                if let Err(problem) = self.check_node_key(from, &hello) {
+                    self.order(vec![NodeRange::one(from)], Order::Stop);
+                    return self.left(from, false, problem);
+                }
                 self.orders.relay_joined(from, Instant::now());
                 if self.up.insert(from, (*hello).clone()).is_none() {
                     self.dial_done(from);

@@ -20,7 +20,7 @@
 //!
 //! Hosts, groups and the file take: `user`, `port`, `via`, `via_mode` (relay, tunnel), `transport` (ssh,
 //! openssh, local), `identity`, `known_hosts`, `connect_timeout`, `installed`, `dir`, `no_disk`, `wall`
-//! (required, best, off), `allow`, `vars`; only hosts take `host`.
+//! (required, best, off), `allow`, `vars`; only hosts take `host` and `node_key`.
 //!
 //! * The nearest setting counts: host over group over the group above over the file. A list replaces a list.
 //!   Variables are inherited one by one. How near a group is to a host is its depth below `all`, by the

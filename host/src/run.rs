@@ -12,6 +12,7 @@
 use crate::compile::{self, Cache};
 use crate::controller::{Controller, Seen};
 use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, TextCutter, Traffic};
+use crate::proof::Pinned;
 use crate::tree::{Shape, ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -86,6 +87,8 @@ struct Target {
     bytes: Traffic,
     policy: Policy,
     done: bool,
+    /// The node's key, when the inventory has it, and what its proof has to be over.
+    pinned: Option<Pinned>,
 }
 
 #[derive(Default)]
@@ -135,6 +138,9 @@ impl Books<'_> {
 
     fn output(&mut self, node: NodeId, stream: Stream, bytes: Vec<u8>) {
         let Some(target) = self.targets.get_mut(&node).filter(|target| !target.done) else { return };
+        if let Some(pinned) = &mut target.pinned {
+            pinned.output(stream, &bytes);
+        }
         match stream {
             Stream::Stdout => target.stdout.add(&bytes),
             Stream::Stderr | Stream::Log => target.stderr.add(&bytes),
@@ -191,6 +197,14 @@ impl Books<'_> {
         self.emit(Some(name), Body::Result(Box::new(body)));
     }
 
+    /// The result of a node, or what can be believed of it where its key is known.
+    fn proven(&self, node: NodeId, run: RunId, outcome: msg::Outcome, proof: &[u8]) -> msg::Outcome {
+        match self.targets.get(&node).and_then(|target| Some((target, target.pinned.as_ref()?))) {
+            Some((target, pinned)) => pinned.judge(&target.name, run, outcome, proof),
+            None => outcome,
+        }
+    }
+
     fn end_with(&mut self, node: NodeId, status: Status, problem: Problem) {
         self.end(node, msg::Outcome::without_start(status, Some(problem)));
     }
@@ -201,7 +215,11 @@ impl Books<'_> {
         let Some(top) = shape.node(node) else { return };
         for id in (top.id.0..=top.last.0).map(NodeId) {
             let Some(target) = self.targets.get(&id) else { continue };
-            let status = if lost && target.joined { Status::Lost } else { Status::Unreachable };
+            let status = match lost && target.joined {
+                true => Status::Lost,
+                false if id == node && problem.code == "node.key" => Status::Refused,
+                false => Status::Unreachable,
+            };
             let problem = if id == node {
                 problem.clone()
             } else {
@@ -256,11 +274,13 @@ pub async fn run(
                 bytes: Traffic::default(),
                 policy: hello.map_or(Policy::None, |hello| hello.policy),
                 done: false,
+                pinned: node.endpoint.node_key.map(Pinned::new),
             };
             (node.id, target)
         })
         .collect();
-    let module = Hash::of(&request.wasm);
+    // A node that compiles itself asks for it.
+    let module = controller.node().store().insert(BlobKind::Task, request.wasm.clone());
     let mut running = Running {
         id: run_id()?,
         module,
@@ -404,8 +424,8 @@ impl Running<'_> {
         if self.ready.is_empty() || controller.is_settling() {
             return;
         }
-        let (now, later) =
-            std::mem::take(&mut self.ready).into_iter().partition(|node| controller.is_routable(*node));
+        let reachable = |node: &NodeId| controller.is_routable(*node) && controller.is_proven(*node);
+        let (now, later) = std::mem::take(&mut self.ready).into_iter().partition(reachable);
         self.ready = later;
         let mut now: Vec<NodeId> = now;
         now.sort();
@@ -472,11 +492,15 @@ impl Running<'_> {
             let hash = controller.node().store().insert(BlobKind::File, params.as_slice().into());
             Input::Blob { hash, bytes: params.len() as u64 }
         };
+        let hash = Hash::of(&envelope);
         let order = Order::Run(msg::Run { envelope, signature, input });
         let up = msg::Msg::Down { to: targets.clone(), order: order.clone() }.encode().len() as u64;
         for node in nodes {
             if let Some(target) = books.targets.get_mut(node) {
                 target.bytes.up += up;
+                if let Some(pinned) = &mut target.pinned {
+                    pinned.ordered(hash);
+                }
             }
         }
         controller.order(targets, order);
@@ -515,7 +539,10 @@ impl Running<'_> {
                     Report::Output { run, stream, bytes } if run == self.id => {
                         books.output(node, stream, bytes);
                     }
-                    Report::Result { run, outcome, .. } if run == self.id => books.end(node, *outcome),
+                    Report::Result { run, outcome, proof } if run == self.id => {
+                        let outcome = books.proven(node, run, *outcome, &proof);
+                        books.end(node, outcome);
+                    }
                     Report::NoArtifact { run, engine } if run == self.id => {
                         self.other_engine(controller, books, node, engine);
                     }

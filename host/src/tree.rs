@@ -49,6 +49,8 @@ pub struct Endpoint {
     pub transport: Transport,
     pub via_mode: ViaMode,
     pub installed: Option<String>,
+    /// ed25519: what a stub that is installed there has to prove to have.
+    pub node_key: Option<[u8; 32]>,
     pub dir: Option<String>,
     pub no_disk: bool,
     /// How much of the kernel's walls a task needs there.

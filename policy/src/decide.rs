@@ -19,8 +19,8 @@ pub struct Request<'a> {
     pub hash: Hash,
     /// Who has signed the module; verified by the caller.
     pub signers: &'a [String],
-    /// Who has approved exactly this run; verified by the caller.
-    pub approvers: &'a [String],
+    /// Who has approved exactly this run, each person with all names; verified by the caller.
+    pub approvers: &'a [Vec<String>],
     pub grants: &'a GrantSet,
     /// A dry run is asked for.
     pub check: bool,

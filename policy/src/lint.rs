@@ -100,6 +100,14 @@ fn names(policy: &Policy, rule: &Rule) -> Vec<Placed> {
         let hint = "name the file of their keys: allowed_signers = \"/etc/waft/allowed_signers\"";
         found.push(warning(rule.line, "policy.nobody", message, hint));
     }
+    if approvals.is_some() && policy.site.names.is_empty() {
+        let message = format!(
+            "the rule {} wants approvals, which are for names, and a hop says which name this node has",
+            quoted(&rule.name)
+        );
+        let hint = "say here what controllers call this node: names = [\"web1\"]";
+        found.push(warning(rule.line, "policy.names", message, hint));
+    }
     if rule.signers.is_some() && policy.precompiled {
         let message = format!(
             "the rule {} wants the module signed, but the machine code of it is what the controller says",

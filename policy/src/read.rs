@@ -23,7 +23,7 @@ const GIVEN: &str = "given";
 pub(crate) const INVALID: &str = "policy.invalid";
 pub(crate) const UNKNOWN: &str = "policy.unknown";
 
-pub(crate) const TOP_KEYS: [&str; 14] = [
+pub(crate) const TOP_KEYS: [&str; 15] = [
     "version",
     "check_only",
     "precompiled",
@@ -35,6 +35,7 @@ pub(crate) const TOP_KEYS: [&str; 14] = [
     "allowed_signers",
     "node_key",
     "state",
+    "names",
     "controller",
     "rule",
     "revoked",
@@ -184,6 +185,9 @@ fn top(entries: &[Entry], problems: &mut Problems) -> Policy {
             "allowed_signers" => policy.site.allowed_signers = site::path(entry, problems),
             "node_key" => policy.site.node_key = site::path(entry, problems),
             "state" => policy.site.state = site::path(entry, problems),
+            "names" => {
+                policy.site.names = some(entry, problems).into_iter().map(|item| item.text.clone()).collect()
+            }
             "rule" | "revoked" | "controller" => {
                 let message = format!("`{}` is a table, not a key", entry.key);
                 problems.say(

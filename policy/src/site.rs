@@ -1,7 +1,7 @@
 //! What an installed node has beyond rules: whose runs it takes, who may sign, what it remembers and where.
 
 use crate::document::{Entry, Item, Kind, Table, Value};
-use crate::problems::{Problems, quoted};
+use crate::problems::{Problems, listed, quoted};
 use crate::read::{INVALID, UNKNOWN, expected, list, name, text};
 use crate::{Policy, Rule};
 use waft_proto::run::Problem;
@@ -30,6 +30,8 @@ pub struct Site {
     pub audit: Option<String>,
     /// Its lines go to the host's log, too.
     pub syslog: bool,
+    /// What controllers call this node; anything when empty.
+    pub names: Vec<String>,
 }
 
 /// A controller that the node knows.
@@ -66,17 +68,31 @@ impl Policy {
     }
 }
 
-impl Approvals {
-    /// Whether these people, who have signed, are enough for that rule.
-    pub(crate) fn check(&self, rule: &Rule, signed: &[String]) -> Result<(), Problem> {
-        let counts = |who: &&String| self.approvers.as_ref().is_none_or(|approvers| approvers.contains(who));
-        let mut names: Vec<&String> = signed.iter().filter(counts).collect();
-        names.sort_unstable();
-        names.dedup();
-        if names.len() >= self.least as usize {
+impl Site {
+    /// Whether a controller may call this node so. A hop tells the name, and an approval is for names.
+    pub fn check_name(&self, name: &str) -> Result<(), Problem> {
+        if self.names.is_empty() || self.names.iter().any(|known| known == name) {
             return Ok(());
         }
-        let (rule, have, least) = (quoted(&rule.name), names.len(), self.least);
+        let message = format!(
+            "this run is for {}, and this node is {} by its policy",
+            quoted(name),
+            listed(self.names.iter().map(String::as_str))
+        );
+        Err(Problem::new("policy.target", message)
+            .hint("call it so in the inventory, or add that name to `names` in the node's policy"))
+    }
+}
+
+impl Approvals {
+    /// Whether these people, each with all names, are enough for that rule.
+    pub(crate) fn check(&self, rule: &Rule, people: &[Vec<String>]) -> Result<(), Problem> {
+        let named = |name: &String| self.approvers.as_ref().is_none_or(|approvers| approvers.contains(name));
+        let have = people.iter().filter(|names| names.iter().any(named)).count();
+        if have >= self.least as usize {
+            return Ok(());
+        }
+        let (rule, least) = (quoted(&rule.name), self.least);
         let message = format!(
             "the rule {rule} of this node's policy wants the approval of {least} people, and {have} have approved"
         );

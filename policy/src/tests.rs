@@ -36,7 +36,7 @@ struct Ask {
     task: &'static str,
     hash: Hash,
     signers: Vec<String>,
-    approvers: Vec<String>,
+    approvers: Vec<Vec<String>>,
     grants: GrantSet,
     check: bool,
     now: u64,

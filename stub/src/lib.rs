@@ -20,6 +20,8 @@ pub mod process;
 pub mod program;
 pub mod resolve;
 pub mod secret;
+#[cfg(feature = "site")]
+pub mod site;
 pub mod worker;
 
 pub use files::user_name;

@@ -3,11 +3,15 @@
 //! A file that cannot be read, or that others may write, allows nothing: to go on without it would be to obey whoever
 //! broke it.
 
+#[cfg(feature = "site")]
+use crate::site::Site;
+use std::cell::OnceCell;
 use std::path::Path;
 use std::rc::Rc;
 use waft_policy::{Decision, Policy, Request};
 use waft_proto::envelope::{Envelope, Wall};
 use waft_proto::grant::{Grant, GrantSet};
+use waft_proto::id::Hash;
 use waft_proto::msg;
 use waft_proto::run::Problem;
 
@@ -15,12 +19,30 @@ use crate::program;
 
 /// Where a node keeps its policy.
 pub const FILE: &str = "/etc/waft/policy.toml";
-/// Who sends the runs of this link, to the policy: nobody that was verified. Only rules for everybody match.
+/// Who sends the runs of a link on which nobody was verified: only rules for everybody match.
 const UNKNOWN: &str = "";
 
 /// The policy of this node, or that it has none.
 #[derive(Clone, Debug, Default)]
-pub struct NodePolicy(Option<Rc<Result<Policy, Problem>>>);
+pub struct NodePolicy {
+    read: Option<Rc<Result<Policy, Problem>>>,
+    /// Known once the parent has said welcome.
+    parent: Rc<OnceCell<Parent>>,
+    #[cfg(feature = "site")]
+    site: Option<Rc<Site>>,
+    /// It binds: nobody comes in by another way.
+    enforced: bool,
+}
+
+/// Who is at the other end of the link.
+#[derive(Clone, Debug)]
+struct Parent {
+    /// The name of the controller; empty when nobody was verified.
+    who: Result<String, Problem>,
+    /// What it calls this node.
+    #[cfg(feature = "site")]
+    target: String,
+}
 
 /// A run as the policy leaves it.
 #[derive(Clone, Debug)]
@@ -32,24 +54,107 @@ pub(crate) struct Ruled {
     pub(crate) timeout_ms: u64,
 }
 
+/// Who stands for a module, and for a run of it. Only a site build can verify that; to others, nobody does.
+#[derive(Default)]
+pub(crate) struct Vouched {
+    pub(crate) signers: Vec<String>,
+    /// Each person with all names.
+    pub(crate) approvers: Vec<Vec<String>>,
+    /// Signatures over the module that do not count, and why.
+    #[cfg(feature = "site")]
+    pub(crate) bad: Vec<Problem>,
+}
+
+impl Vouched {
+    /// A refusal with what is wrong with signatures, where it is for want of them.
+    fn told(self, problem: Problem) -> Problem {
+        #[cfg(feature = "site")]
+        if let (true, Some(first)) = (problem.code == "policy.no_rule", self.bad.first()) {
+            let whys: Vec<&str> = self.bad.iter().map(|bad| bad.message.as_str()).collect();
+            let message =
+                format!("{}; of the signatures with it do not count: {}", problem.message, whys.join("; "));
+            return Problem { code: first.code.clone(), message, ..problem };
+        }
+        problem
+    }
+}
+
 impl NodePolicy {
     /// The policy in `file`, which is root's or `owner`'s.
     pub fn read(file: &Path, owner: u32) -> NodePolicy {
         let policy = waft_policy::file::read(file, owner).transpose();
-        NodePolicy(policy.map(|read| Rc::new(read.map(|policy| policy.resolved(program::look_up)))))
+        let read = policy.map(|read| Rc::new(read.map(|policy| policy.resolved(program::look_up))));
+        let node = NodePolicy { read, ..NodePolicy::default() };
+        #[cfg(feature = "site")]
+        let node = NodePolicy { site: Some(Rc::new(Site::new(node.policy(), None))), ..node };
+        node
     }
 
-    /// What it is worth, for the hello: this stub was brought here by somebody who can log in, so he could do without it.
+    /// The same for what sshd starts as `--as NAME`: it has to be there, and to be root's.
+    #[cfg(feature = "site")]
+    pub fn forced(file: &Path, name: &str) -> NodePolicy {
+        let missing = || {
+            Problem::new("policy.missing", format!("this node has no policy: there is no {}", file.display()))
+                .hint("an installed stub takes no run without one; docs/policy.md has an example")
+        };
+        let read = waft_policy::file::read(file, 0).and_then(|policy| policy.ok_or_else(missing));
+        let read = read.map(|policy| policy.resolved(program::look_up));
+        let site = Some(Rc::new(Site::new(read.as_ref().ok(), Some(name))));
+        let enforced = crate::site::forced::check_program().is_ok();
+        NodePolicy { read: Some(Rc::new(read)), site, enforced, ..NodePolicy::default() }
+    }
+
+    fn policy(&self) -> Option<&Policy> {
+        self.read.as_ref()?.as_ref().as_ref().ok()
+    }
+
+    /// What it is worth, for the hello. Whoever brought a stub here can log in, so he could do without it.
     pub fn word(&self) -> msg::Policy {
-        match self.0 {
+        match self.read {
+            Some(_) if self.enforced => msg::Policy::Enforced,
             Some(_) => msg::Policy::Advisory,
             None => msg::Policy::None,
         }
     }
 
+    /// Whether this node takes modules, and compiles them, instead of artifacts.
+    pub fn compiles(&self) -> bool {
+        cfg!(feature = "site") && self.policy().is_some_and(|policy| !policy.precompiled)
+    }
+
+    #[cfg(feature = "site")]
+    pub fn site(&self) -> Option<&Site> {
+        self.site.as_deref()
+    }
+
+    /// The parent has said by whose key runs are signed.
+    pub fn welcomed(&self, welcome: &msg::Welcome) {
+        let known = self.policy().map(|policy| policy.check_controller(&welcome.controller));
+        let who = known.unwrap_or(Ok(None)).map(|name| name.unwrap_or(UNKNOWN).to_owned());
+        let name = self.policy().map_or(Ok(()), |policy| policy.site.check_name(&welcome.name));
+        let who = name.and(who);
+        #[cfg(feature = "site")]
+        let who = who.and_then(|who| match self.site.as_deref().and_then(Site::name) {
+            Some(name) if who.is_empty() => Ok(name.to_owned()),
+            Some(name) if who != name => Err(Problem::new(
+                "policy.controller",
+                format!("this login is for the controller `{name}`, and the runs are signed by `{who}`"),
+            )
+            .hint("each controller logs in with its own key: see `--as` in authorized_keys there")),
+            _ => Ok(who),
+        });
+        let parent = Parent {
+            who,
+            #[cfg(feature = "site")]
+            target: welcome.name.clone(),
+        };
+        // There is one welcome on a link.
+        let _ = self.parent.set(parent);
+    }
+
     /// What is left of a run.
     pub(crate) fn rule(&self, envelope: &Envelope, given: GrantSet, now_unix: u64) -> Result<Ruled, Problem> {
-        let Some(policy) = &self.0 else {
+        let Some(policy) = &self.read else {
             return Ok(Ruled {
                 grants: given,
                 withheld: None,
@@ -58,38 +163,96 @@ impl NodePolicy {
                 timeout_ms: envelope.timeout_ms,
             });
         };
+        let policy = policy.as_ref().as_ref().map_err(Clone::clone)?;
+        let who = match self.parent.get() {
+            Some(parent) => parent.who.as_deref().map_err(Clone::clone)?,
+            None => UNKNOWN,
+        };
+        let vouched = self.vouched(envelope, envelope.module, now_unix)?;
         let request = Request {
-            who: UNKNOWN,
+            who,
             task: &envelope.task,
             hash: envelope.module,
-            signers: &[],
-            approvers: &[],
+            signers: &vouched.signers,
+            approvers: &vouched.approvers,
             grants: &given.resolved(program::look_up),
             check: envelope.check,
             now_unix,
-            precompiled: true,
+            precompiled: !self.compiles(),
         };
-        match policy.as_ref().as_ref().map_err(Clone::clone)?.decide(&request) {
-            Decision::Refused(problem) => Err(problem),
-            Decision::Allowed(allowed) => Ok(Ruled {
-                withheld: Some(Withheld { cut: allowed.cut, rule: allowed.rule.name.clone() }),
-                grants: allowed.grants,
-                check: envelope.check || allowed.check_forced,
-                wall: envelope.wall.max(allowed.wall),
-                timeout_ms: allowed
-                    .timeout_ms
-                    .map_or(envelope.timeout_ms, |most| envelope.timeout_ms.min(most)),
-            }),
+        let allowed = match policy.decide(&request) {
+            Decision::Refused(problem) => return Err(vouched.told(problem)),
+            Decision::Allowed(allowed) => allowed,
+        };
+        for callee in &envelope.callees {
+            let given = GrantSet::parse_all(callee.grants.iter().map(String::as_str)).unwrap_or_default();
+            let vouched = self.vouched(envelope, callee.module, now_unix)?;
+            let request = Request {
+                task: &callee.name,
+                hash: callee.module,
+                signers: &vouched.signers,
+                approvers: &vouched.approvers,
+                grants: &given.resolved(program::look_up),
+                ..request
+            };
+            called(policy.decide(&request), &callee.name)?;
         }
+        Ok(Ruled {
+            withheld: Some(Withheld { cut: allowed.cut, rule: allowed.rule.name.clone() }),
+            grants: allowed.grants,
+            check: envelope.check || allowed.check_forced,
+            wall: envelope.wall.max(allowed.wall),
+            timeout_ms: allowed.timeout_ms.map_or(envelope.timeout_ms, |most| envelope.timeout_ms.min(most)),
+        })
+    }
+
+    #[cfg(not(feature = "site"))]
+    fn vouched(&self, _: &Envelope, _: Hash, _: u64) -> Result<Vouched, Problem> {
+        Ok(Vouched::default())
+    }
+
+    #[cfg(feature = "site")]
+    fn vouched(&self, envelope: &Envelope, module: Hash, now_unix: u64) -> Result<Vouched, Problem> {
+        let target = self.parent.get().map_or("", |parent| parent.target.as_str());
+        match self.site.as_deref() {
+            Some(site) => site.vouched(envelope, module, target, now_unix),
+            None => Ok(Vouched::default()),
+        }
+    }
+
+    /// Whether an order may be prepared for at all, with the walls that it then has; it is used up by that. Asked
+    /// before anything of it is compiled; [`NodePolicy::rule`] decides what it may.
+    #[cfg(feature = "site")]
+    pub fn admit(&self, envelope: &Envelope, order: Hash, now_unix: u64) -> Result<Wall, Problem> {
+        // What is wrong with a grant is told by whoever prepares the job.
+        let given = GrantSet::parse_all(envelope.grants.iter().map(String::as_str)).unwrap_or_default();
+        let ruled = self.rule(envelope, given, now_unix)?;
+        if let Some(site) = &self.site {
+            site.take(envelope, order, now_unix)?;
+        }
+        Ok(ruled.wall)
     }
 
     /// Whether this node may dial others.
     pub fn check_relay(&self) -> Result<(), Problem> {
-        match &self.0 {
+        match &self.read {
             Some(policy) => policy.as_ref().as_ref().map_err(Clone::clone)?.check_relay(),
             None => Ok(()),
         }
     }
+}
+
+/// A task that is called is judged as one that is run: what the policy would cut from it, it does not allow.
+fn called(decision: Decision<'_>, name: &str) -> Result<(), Problem> {
+    let why = match decision {
+        Decision::Refused(problem) => problem,
+        Decision::Allowed(allowed) => match allowed.cut.iter().next() {
+            Some(grant) => allowed.lacks(&grant.to_string()),
+            None => return Ok(()),
+        },
+    };
+    let message = format!("the task `{name}`, which may be called: {}", why.message);
+    Err(Problem { code: "policy.callee".to_owned(), message, ..why })
 }
 
 /// What the policy of this node took away from a run, and the rule that did.

@@ -1,12 +1,17 @@
 //! A stub at work: takes orders from its parent, executes runs, and (a hop) has children.
 
+#[cfg(feature = "site")]
+use crate::installed::{Code, Installed};
 #[cfg(feature = "hop")]
 use crate::relay::{self, Ask, Blob, Relay};
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use waft_hop::driver::{Driver, unix_now};
 use waft_hop::stream::LinkStream;
+#[cfg(feature = "site")]
+use waft_proto::envelope::Wall;
 #[cfg(feature = "hop")]
 use waft_proto::id::Hash;
 use waft_proto::id::{NodeId, RunId};
@@ -15,12 +20,13 @@ use waft_proto::limits::{SHUTDOWN_MS, STORE_BYTES_DEFAULT};
 use waft_proto::msg::{Dial, Engine, Order};
 use waft_proto::msg::{Hello, Outcome, Report};
 use waft_proto::node::{Event, Node, Peer, ReadyRun};
-#[cfg(feature = "hop")]
 use waft_proto::run::Problem;
 use waft_proto::run::{Status, TargetState};
 use waft_stub::policy::NodePolicy;
 use waft_stub::pool::{Job, JobEvent, Pool};
 use waft_stub::secret::Key;
+#[cfg(feature = "site")]
+use waft_stub::secret::Secrets;
 
 /// Events of executions that wait for the loop. With the chunk size this bounds what they hold.
 const JOB_EVENTS: usize = 8;
@@ -28,11 +34,13 @@ const JOB_EVENTS: usize = 8;
 struct Stub {
     driver: Driver,
     name: String,
-    pool: Pool,
+    pool: Rc<Pool>,
     policy: NodePolicy,
     key: Key,
     jobs: mpsc::Sender<(RunId, JobEvent)>,
     cancels: HashMap<RunId, oneshot::Sender<()>>,
+    #[cfg(feature = "site")]
+    installed: Installed,
     #[cfg(feature = "hop")]
     relay: Relay,
     #[cfg(feature = "hop")]
@@ -51,11 +59,13 @@ pub(crate) async fn serve(hello: Hello, policy: NodePolicy, key: Key, parent: Li
     let mut stub = Stub {
         driver,
         name: String::new(),
-        pool: Pool::new(),
+        pool: Rc::new(Pool::new()),
         policy,
         key,
         jobs,
         cancels: HashMap::new(),
+        #[cfg(feature = "site")]
+        installed: Installed::default(),
         #[cfg(feature = "hop")]
         relay,
         #[cfg(feature = "hop")]
@@ -92,7 +102,10 @@ impl Stub {
     /// False when it is time to end.
     fn obey(&mut self, event: Event) -> bool {
         match event {
-            Event::Welcomed(welcome) => self.name = welcome.name,
+            Event::Welcomed(welcome) => {
+                self.policy.welcomed(&welcome);
+                self.name = welcome.name;
+            }
             Event::Run(ready) => self.run(*ready),
             Event::Cancel(run) => {
                 if let Some(cancel) = self.cancels.remove(&run) {
@@ -145,28 +158,65 @@ impl Stub {
         self.cancels.insert(run, cancel);
         let node = self.driver.node.id().unwrap_or(NodeId::ROOT);
         let secrets = self.key.open(&ready, node);
+        #[cfg(feature = "site")]
+        match self.installed.begin(&ready, &self.policy, unix_now()) {
+            Ok(Code::Artifact) => {}
+            Ok(Code::Module(wall)) => return self.run_compiled(ready, secrets, wall, cancelled),
+            Err(problem) => return self.done(run, failure(problem)),
+        }
         let prepared = Job::prepare(ready, &self.name, &self.policy, unix_now());
         match secrets.and_then(|secrets| prepared?.with_secrets(secrets)) {
             Ok(job) => {
-                let (events, mut from_pool) = mpsc::channel(1);
-                let jobs = self.jobs.clone();
+                let events = self.forward(run);
                 tokio::task::spawn_local(self.pool.run(job, events, cancelled));
-                tokio::task::spawn_local(async move {
-                    while let Some(event) = from_pool.recv().await {
-                        if jobs.send((run, event)).await.is_err() {
-                            return;
-                        }
-                    }
-                });
             }
-            Err(problem) => {
-                self.cancels.remove(&run);
-                let refused =
-                    ["grant.", "policy.", "secret."].iter().any(|kind| problem.code.starts_with(kind));
-                let status = if refused { Status::Refused } else { Status::Failed };
-                self.driver.node.finish(run, Outcome::without_start(status, Some(problem)), Vec::new());
-            }
+            Err(problem) => self.done(run, failure(problem)),
         }
+    }
+
+    /// Where an execution says what happens to it: from there it comes to the loop.
+    fn forward(&self, run: RunId) -> mpsc::Sender<JobEvent> {
+        let (events, mut from_pool) = mpsc::channel(1);
+        let jobs = self.jobs.clone();
+        tokio::task::spawn_local(async move {
+            while let Some(event) = from_pool.recv().await {
+                if jobs.send((run, event)).await.is_err() {
+                    return;
+                }
+            }
+        });
+        events
+    }
+
+    /// The same from a module: it is compiled first.
+    #[cfg(feature = "site")]
+    fn run_compiled(
+        &mut self,
+        mut ready: ReadyRun,
+        secrets: Result<Secrets, Problem>,
+        wall: Wall,
+        mut cancelled: oneshot::Receiver<()>,
+    ) {
+        let events = self.forward(ready.envelope.run);
+        let (pool, compiler) = (Rc::clone(&self.pool), Rc::clone(&self.installed.compiler));
+        let (policy, name) = (self.policy.clone(), self.name.clone());
+        tokio::task::spawn_local(async move {
+            let compiled = tokio::select! {
+                compiled = crate::installed::compile_all(&compiler, &mut ready, wall) => compiled,
+                Ok(()) = &mut cancelled => {
+                    let outcome = Outcome::without_start(Status::Cancelled, Some(crate::installed::cancelled()));
+                    let _ = events.send(JobEvent::Done(outcome)).await;
+                    return;
+                }
+            };
+            let prepared = compiled.and_then(|()| Job::prepare(ready, &name, &policy, unix_now()));
+            match secrets.and_then(|secrets| prepared?.with_secrets(secrets)) {
+                Ok(job) => pool.run(job, events, cancelled).await,
+                Err(problem) => {
+                    let _ = events.send(JobEvent::Done(failure(problem))).await;
+                }
+            }
+        });
     }
 
     fn job(&mut self, run: RunId, event: JobEvent) {
@@ -175,12 +225,22 @@ impl Stub {
         match event {
             JobEvent::Ready => node.say(me, Report::State { run, state: TargetState::Ready }),
             JobEvent::Running => node.say(me, Report::State { run, state: TargetState::Running }),
-            JobEvent::Output { stream, bytes } => node.output(run, stream, bytes),
-            JobEvent::Done(outcome) => {
-                self.cancels.remove(&run);
-                node.finish(run, outcome, Vec::new());
+            JobEvent::Output { stream, bytes } => {
+                #[cfg(feature = "site")]
+                self.installed.output(run, stream, &bytes);
+                node.output(run, stream, bytes);
             }
+            JobEvent::Done(outcome) => self.done(run, outcome),
         }
+    }
+
+    fn done(&mut self, run: RunId, outcome: Outcome) {
+        self.cancels.remove(&run);
+        #[cfg(feature = "site")]
+        let proof = self.installed.end(run, &outcome, &self.policy);
+        #[cfg(not(feature = "site"))]
+        let proof = Vec::new();
+        self.driver.node.finish(run, outcome, proof);
     }
 
     #[cfg(feature = "hop")]
@@ -249,4 +309,11 @@ impl Stub {
         self.driver.disconnect(Peer::Parent);
         waft_stub::process::kill_descendants();
     }
+}
+
+/// The outcome of a run that could not be prepared.
+fn failure(problem: Problem) -> Outcome {
+    const REFUSALS: [&str; 5] = ["grant.", "policy.", "signature.", "approval.", "secret."];
+    let refused = REFUSALS.iter().any(|kind| problem.code.starts_with(kind));
+    Outcome::without_start(if refused { Status::Refused } else { Status::Failed }, Some(problem))
 }

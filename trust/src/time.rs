@@ -69,7 +69,7 @@ fn days(year: u32, month: u32) -> u32 {
 }
 
 /// The time in UTC; years have four digits, so the sums are short and small.
-fn utc(civil: Civil) -> u64 {
+pub fn utc(civil: Civil) -> u64 {
     let years: u64 = (1970..civil.year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
     let months: u64 = (1..civil.month).map(|month| u64::from(days(civil.year, month))).sum();
     let days = years + months + u64::from(civil.day) - 1;

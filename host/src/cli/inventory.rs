@@ -65,6 +65,7 @@ fn show(args: InventoryArgs) -> Done {
                 "vars": resolved.host.as_ref().map(|host| host.vars.clone()).unwrap_or_default(),
                 "allow": resolved.target.allow,
                 "installed": endpoint.installed,
+                "node_key": endpoint.node_key.as_ref().map(waft_policy::site::key_text),
                 "dir": endpoint.dir,
                 "no_disk": endpoint.no_disk,
                 "wall": endpoint.wall.word(),

@@ -50,6 +50,7 @@ fn object(name: &str, found: &Found) -> Value {
             "delivery": hello.delivery,
             "walls": hello.walls,
             "policy": hello.policy.word(),
+            "node_key": hello.identity.as_ref().map(|identity| waft_policy::site::key_text(&identity.key)),
             "error": null,
         }),
         Found::Missing { status, problem } => json!({

@@ -3,12 +3,14 @@
 use super::sign::Format;
 use super::{BAD_INPUT, Done, Failure, print};
 use crate::report::{Terminal, escape, problem};
+use crate::{files, identity};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use waft_policy::site::key_text;
 use waft_policy::{
     Allowed, Decision, POLICY_BYTES_MAX, Placed, Policy, Request, Step, lint, parse_hash, time,
 };
@@ -27,6 +29,25 @@ pub(crate) enum PolicyCommand {
     Check(Check),
     /// Say what a policy makes of one request: which rule decides, why those before it do not, and what is left
     Explain(Explain),
+    /// Print the key of this controller, as the policies of nodes name it; it is made when there is none
+    Key(Key),
+}
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  waft policy key --name ops >> policy.toml
+  waft policy key --format json
+
+The private half is kept in $XDG_STATE_HOME/waft/controller.key, else ~/.local/state/waft/controller.key, and signs the orders of \
+every run.")]
+pub(crate) struct Key {
+    /// What nodes shall call this controller
+    #[arg(long, value_name = "NAME", default_value = "controller")]
+    name: String,
+    /// How it is told
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    format: Format,
 }
 
 #[derive(Args, Debug)]
@@ -72,6 +93,9 @@ pub(crate) struct Explain {
     /// Who has signed the module; may be repeated
     #[arg(long, value_name = "PRINCIPAL")]
     signer: Vec<String>,
+    /// Who has approved the run; may be repeated
+    #[arg(long, value_name = "PRINCIPAL")]
+    approver: Vec<String>,
     /// Grant that is given, as with `waft run`; may be repeated
     #[arg(long, value_name = "GRANT")]
     allow: Vec<String>,
@@ -99,7 +123,29 @@ pub(super) async fn policy(command: PolicyCommand) -> Done {
     match command {
         PolicyCommand::Check(args) => check(&args),
         PolicyCommand::Explain(args) => explain(&args),
+        PolicyCommand::Key(args) => key(&args),
     }
+}
+
+fn key(args: &Key) -> Done {
+    let dir = files::state_dir().ok_or_else(|| {
+        Problem::new("controller.key", "there is no directory in which the key could be kept")
+            .hint("set HOME or XDG_STATE_HOME")
+    })?;
+    let key = key_text(&identity::kept(&dir)?.verifying_key().to_bytes());
+    let name = &args.name;
+    match args.format {
+        Format::Json => print::json(&json!({ "v": JSON_VERSION, "name": name, "key": key }))?,
+        Format::Human => {
+            let text = format!("[[controller]]\nname = \"{name}\"\nkey = \"{key}\"\n");
+            Policy::parse_placed(&format!("version = 1\n{text}")).map_err(|_| {
+                Problem::new("usage.name", format!("{name:?} is no name for a controller"))
+                    .hint("1 to 64 ASCII characters, no quotes, no blanks at the ends")
+            })?;
+            print::out(&text)?;
+        }
+    }
+    Ok(0)
 }
 
 fn check(args: &Check) -> Done {
@@ -136,6 +182,10 @@ fn check(args: &Check) -> Done {
                 // Nobody is left to tell when stderr is gone.
                 let _ = std::io::stderr().write_all(text.as_bytes());
             }
+            let is_site = policy.as_ref().is_some_and(|policy| !policy.site.controllers.is_empty());
+            if args.installed && is_site {
+                print::out(ENFORCED)?;
+            }
             if let Some(rules) = rules {
                 let (file, rules) = (escape::cell(&args.file.to_string_lossy()), counted(rules, "rule"));
                 print::out(&format!("{file}: {rules}, no problems, {}\n", counted(count, "warning")))?;
@@ -144,6 +194,15 @@ fn check(args: &Check) -> Done {
     }
     Ok(if policy.is_some() { 0 } else { BAD_INPUT })
 }
+
+/// What else it takes; none of it can be seen in the policy.
+const ENFORCED: &str = "\
+enforced only where all of this holds, else advisory:
+  * sshd starts the stub for the controller's key: restrict,command=\"/usr/bin/waft-stub --as NAME\" in authorized_keys,
+    or Match User with ForceCommand, DisableForwarding yes, PermitTTY no, PermitUserRC no
+  * that key, and the account, have no other way in; authorized_keys is no file that the account can write
+  * the stub is a site build, and neither it nor this policy can be written by anybody but root
+";
 
 fn counted(count: usize, what: &str) -> String {
     match count {
@@ -196,7 +255,7 @@ fn explain(args: &Explain) -> Done {
         // No module has this hash.
         hash: args.hash.unwrap_or(Hash([0; 32])),
         signers: &args.signer,
-        approvers: &[],
+        approvers: &args.approver.iter().map(|name| vec![name.clone()]).collect::<Vec<_>>(),
         grants: &grants,
         check: args.check,
         now_unix: args.at.unwrap_or_else(now),

@@ -3,6 +3,7 @@
 use super::args::Targets;
 use crate::controller::Setup;
 use crate::files;
+use crate::identity;
 use crate::inventory::{Host, Inventory};
 use crate::memory::Memory;
 use crate::select::{self, Context, Machine, Selected};
@@ -50,8 +51,9 @@ pub(super) fn select(args: &Targets) -> Result<Selection, Vec<Problem>> {
     let shape = Arc::new(tree::shape(&targets)?);
     let shelf = Arc::new(Shelf::load().map_err(|problem| vec![problem])?);
     let resolver = SshResolver::new(args.ssh_config.clone(), args.known_hosts.clone(), args.identity.clone());
+    let key = Some(identity::own().map_err(|problem| vec![problem])?);
     let memory = files::state_dir().map_or_else(Memory::none, |dir| Memory::load(dir.join("hosts")));
-    Ok(Selection { shape, setup: Setup { resolver: Arc::new(resolver), shelf, memory } })
+    Ok(Selection { shape, setup: Setup { resolver: Arc::new(resolver), shelf, memory, key } })
 }
 
 /// ssh's own defaults need not exist; what was named must. (`--known-hosts` may be new: keys are written there.)

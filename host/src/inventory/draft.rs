@@ -7,6 +7,7 @@ use crate::tree::{TARGETS_MAX, Transport, ViaMode};
 use serde_json::{Map, Value as Json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use waft_policy::site::parse_key;
 use waft_proto::envelope::Wall;
 use waft_proto::grant::{Grant, parse_duration_ms};
 
@@ -27,7 +28,7 @@ const SHARED: [&str; 14] = [
     "allow",
     "vars",
 ];
-const OF_HOSTS: [&str; 1] = ["host"];
+const OF_HOSTS: [&str; 2] = ["host", "node_key"];
 const OF_GROUPS: [&str; 2] = ["hosts", "groups"];
 
 #[derive(Clone, Default)]
@@ -42,6 +43,7 @@ pub(super) struct Settings {
     pub(super) known_hosts: Option<Vec<PathBuf>>,
     pub(super) connect_timeout_ms: Option<u64>,
     pub(super) installed: Option<String>,
+    pub(super) node_key: Option<[u8; 32]>,
     pub(super) dir: Option<String>,
     pub(super) no_disk: Option<bool>,
     pub(super) wall: Option<Wall>,
@@ -73,6 +75,7 @@ impl Settings {
         over(&mut self.known_hosts, &nearer.known_hosts);
         over(&mut self.connect_timeout_ms, &nearer.connect_timeout_ms);
         over(&mut self.installed, &nearer.installed);
+        over(&mut self.node_key, &nearer.node_key);
         over(&mut self.dir, &nearer.dir);
         over(&mut self.no_disk, &nearer.no_disk);
         over(&mut self.wall, &nearer.wall);
@@ -344,6 +347,16 @@ impl Reader<'_> {
                     }
                     None => {}
                 }
+            }
+            "node_key" => {
+                settings.node_key = self.text(key, node).and_then(|text| {
+                    let read = parse_key(&text);
+                    if read.is_none() {
+                        let hint = "`waft-stub --node-key`, on the host, prints 44 characters";
+                        self.report.say(node.at, "`node_key` is no key of a node", hint);
+                    }
+                    read
+                });
             }
             "installed" => settings.installed = self.absolute(key, node),
             "dir" => settings.dir = self.absolute(key, node),

@@ -83,6 +83,7 @@ fn host(name: &str, settings: Settings, via: Vec<String>, groups: Vec<String>) -
         transport: settings.transport.unwrap_or_default(),
         via_mode: settings.via_mode.unwrap_or_default(),
         installed: settings.installed,
+        node_key: settings.node_key,
         dir: settings.dir,
         no_disk: settings.no_disk.unwrap_or(false),
         wall: settings.wall.unwrap_or_default(),

@@ -259,19 +259,27 @@ fn a_controller_is_known_by_its_key() {
 }
 
 #[test]
+fn a_node_may_know_its_names() {
+    assert_eq!(policy("").site.check_name("any"), Ok(()));
+    let named = policy("names = ['web1', 'web1.example.com']").site;
+    assert_eq!(named.check_name("web1"), Ok(()));
+    assert_eq!(named.check_name("web2").expect_err("another").code, "policy.target");
+}
+
+#[test]
 fn a_rule_may_want_approvals_of_different_people() {
     let policy = policy(
         "[[rule]]\nname = 'two'\napprovals = 2\napprovers = ['a', 'b', 'c']\n[[rule]]\nname = 'all'\n",
     );
     let ask = |names: &[&str]| Ask {
-        approvers: names.iter().map(|name| (*name).to_owned()).collect(),
+        approvers: names.iter().map(|person| person.split(' ').map(str::to_owned).collect()).collect(),
         ..Ask::default()
     };
-    for few in [&[] as &[&str], &["a"], &["a", "a"], &["a", "mallory"]] {
+    for few in [&[] as &[&str], &["a"], &["a b"], &["a", "mallory"]] {
         // The rule without approvals, which comes after it, is not tried.
         assert_eq!(ask(few).refused(&policy).code, "policy.approval", "{few:?}");
     }
-    assert_eq!(ask(&["c", "a"]).allowed(&policy).rule.name, "two");
+    assert_eq!(ask(&["c mallory", "a"]).allowed(&policy).rule.name, "two");
 }
 
 #[test]
@@ -306,7 +314,7 @@ fn lint_tells_what_cannot_be_kept() {
     let rule = |keys: &str| format!("{CONTROLLER}[[rule]]\nname = 'a'\n{keys}\n");
     assert!(codes(&rule("who = ['o*']")).is_empty());
     assert_eq!(codes(&rule("who = ['alice']")), ["policy.nobody"]);
-    assert_eq!(codes(&rule("approvals = 1")), ["policy.nobody"]);
+    assert_eq!(codes(&rule("approvals = 1")), ["policy.nobody", "policy.names"]);
     let signed = format!("allowed_signers = '/s'\n{}", rule("signers = ['a']"));
     assert_eq!(codes(&signed), ["policy.precompiled"]);
     assert!(codes(&format!("precompiled = 'deny'\n{signed}")).is_empty());

@@ -30,6 +30,8 @@ use std::os::fd::OwnedFd;
 use waft_proto::run::Problem;
 
 pub use names::user_name;
+#[cfg(feature = "site")]
+pub(crate) use names::user_number;
 
 /// The granted directories of one execution, each held open by a descriptor that can only be walked from.
 #[derive(Debug)]

@@ -11,6 +11,12 @@ pub fn user_name(uid: u32) -> String {
     name_in(PASSWD, uid).unwrap_or_else(|| uid.to_string())
 }
 
+/// The number of a user whom the machine knows by that name.
+#[cfg(feature = "site")]
+pub(crate) fn user_number(name: &str) -> Option<u32> {
+    id_of(&read(PASSWD), name)
+}
+
 /// The name that a text in the form of either file gives a number.
 fn name_of(text: &str, id: u32) -> Option<&str> {
     entries(text).find_map(|(name, number)| (number == id).then_some(name))

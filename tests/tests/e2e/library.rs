@@ -55,7 +55,7 @@ impl Connected {
             vec![lab.key.path.clone()],
         );
         let shelf = Arc::new(Shelf::load().map_err(|problem| said(&problem))?);
-        let setup = Setup { resolver: Arc::new(resolver), shelf, memory: Memory::none() };
+        let setup = Setup { resolver: Arc::new(resolver), shelf, memory: Memory::none(), key: None };
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.context(|| "cannot start a runtime".to_owned())?;
         let controller = runtime.block_on(async { Controller::start(shape, setup) });

@@ -14,6 +14,7 @@ mod operator;
 mod other_stub;
 mod policy;
 mod sign;
+mod site;
 mod ssh_config;
 mod via;
 mod whole;
