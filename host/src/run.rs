@@ -11,6 +11,7 @@
 
 use crate::compile::{self, Cache};
 use crate::controller::{Controller, Seen};
+use crate::dry;
 use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, TextCutter, Traffic};
 use crate::tree::{Shape, ranges};
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,6 +46,8 @@ pub struct Request {
     /// Canonical grants and limits that go to every target.
     pub allow: Vec<String>,
     pub check: bool,
+    /// A dry run tells the lines that would change.
+    pub diff: bool,
     /// Running time per target.
     pub timeout: Duration,
 }
@@ -67,6 +70,7 @@ struct Target {
     stdout: Captured,
     stderr: Captured,
     cutters: BTreeMap<Stream, TextCutter>,
+    changes: dry::Reader,
     bytes: Traffic,
     policy: Policy,
     done: bool,
@@ -95,6 +99,7 @@ struct Books<'a> {
     open: usize,
     sink: Sink<'a>,
     broken: Option<io::Error>,
+    check: bool,
 }
 
 impl Books<'_> {
@@ -122,12 +127,23 @@ impl Books<'_> {
         match stream {
             Stream::Stdout => target.stdout.add(&bytes),
             Stream::Stderr | Stream::Log => target.stderr.add(&bytes),
-            Stream::Progress | Stream::Change | Stream::Call => return,
+            Stream::Change => return self.changes(node, &bytes),
+            Stream::Progress | Stream::Call => return,
         }
         let bytes = target.cutters.entry(stream).or_default().push(bytes);
         let name = target.name.clone();
         if !bytes.is_empty() {
             self.emit(Some(name), Body::Output { stream, bytes });
+        }
+    }
+
+    fn changes(&mut self, node: NodeId, bytes: &[u8]) {
+        let Some(target) = self.targets.get_mut(&node).filter(|_| self.check) else { return };
+        let before = target.changes.push(bytes);
+        let new = target.changes.changes.list.get(before..).unwrap_or_default().to_vec();
+        let name = target.name.clone();
+        for change in new {
+            self.emit(Some(name.clone()), Body::Change(Box::new(change)));
         }
     }
 
@@ -145,7 +161,8 @@ impl Books<'_> {
         let result = if truncated { None } else { object(&stdout.bytes) };
         let changed = result.as_ref().is_some_and(|result| result.get("changed") == Some(&true.into()));
         let status = match outcome.status {
-            Status::Ok if changed => Status::Changed,
+            // What was found counts, whatever the task says; what it says beyond that may be no file's.
+            Status::Ok if changed || (self.check && outcome.changes > 0) => Status::Changed,
             status => status,
         };
         let body = TargetResult {
@@ -164,6 +181,7 @@ impl Books<'_> {
             walls: outcome.walls,
             policy: target.policy,
             problem: outcome.problem,
+            changes: self.check.then(|| target.changes.finish(outcome.changes)),
         };
         let name = target.name.clone();
         for (stream, bytes) in rest.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
@@ -236,6 +254,7 @@ pub async fn run(
                 stdout: Captured::default(),
                 stderr: Captured::default(),
                 cutters: BTreeMap::new(),
+                changes: dry::Reader::default(),
                 bytes: Traffic::default(),
                 policy: hello.map_or(Policy::None, |hello| hello.policy),
                 done: false,
@@ -264,6 +283,7 @@ pub async fn run(
         counts: BTreeMap::new(),
         sink,
         broken: None,
+        check: request.check,
     };
     let names = shape.selected().map(|node| node.endpoint.name.clone()).collect();
     books.emit(None, Body::RunStarted { task: request.task.clone(), hash: Some(module), targets: names });
@@ -441,7 +461,7 @@ impl Running<'_> {
             expires: unix_now() + ORDER_EXPIRY_S,
             nonce,
             wall,
-            diff: false,
+            diff: self.request.diff,
             task_signatures: Vec::new(),
             approval: None,
             callees: Vec::new(),
