@@ -1,11 +1,12 @@
 //! What happens during a run, as values. The library emits events; only `report` shows them.
 //!
-//! The list is fixed by the interface: `run_started`, `target_state`, `output`, `result`, `run_finished`, in that
+//! The list is fixed by the interface: `run_started`, `target_state`, `output`, `change`, `result`, `run_finished`, in that
 //! order for one target, with exactly one `result` per selected target. A [`Body::Note`] is a warning to people: it
 //! is no event of the interface, so it never appears in JSON and takes no number of its own.
 //!
 //! This module reads no clock and prints nothing. Units: `ms` are milliseconds, `bytes` are bytes on the wire.
 
+use crate::dry::{Change, Changes};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -41,6 +42,8 @@ pub enum Body {
         stream: Stream,
         bytes: Vec<u8>,
     },
+    /// Something that a dry run would change.
+    Change(Box<Change>),
     Result(Box<TargetResult>),
     /// A warning: about `target` when there is one, else about the run.
     Note(Problem),
@@ -81,6 +84,8 @@ pub struct TargetResult {
     /// Head of the node's own audit log.
     pub audit: Option<Hash>,
     pub problem: Option<Problem>,
+    /// Of a dry run.
+    pub changes: Option<Changes>,
 }
 
 impl TargetResult {
@@ -103,6 +108,7 @@ impl TargetResult {
             policy: Policy::None,
             audit: None,
             problem,
+            changes: None,
         }
     }
 }

@@ -14,6 +14,7 @@ pub mod cli;
 pub mod compile;
 pub mod controller;
 pub mod demo;
+pub mod dry;
 pub mod event;
 pub mod explain;
 pub mod files;

@@ -11,6 +11,7 @@
 
 use crate::compile::{self, Cache};
 use crate::controller::{Controller, Seen};
+use crate::dry;
 use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, TextCutter, Traffic};
 use crate::proof::Pinned;
 use crate::tree::{Shape, ranges};
@@ -46,6 +47,8 @@ pub struct Request {
     /// Canonical grants and limits that go to every target.
     pub allow: Vec<String>,
     pub check: bool,
+    /// A dry run tells the lines that would change.
+    pub diff: bool,
     /// Running time per target.
     pub timeout: Duration,
     /// Where whoever records this run says how far its log is.
@@ -84,6 +87,7 @@ struct Target {
     stdout: Captured,
     stderr: Captured,
     cutters: BTreeMap<Stream, TextCutter>,
+    changes: dry::Reader,
     bytes: Traffic,
     policy: Policy,
     done: bool,
@@ -114,6 +118,7 @@ struct Books<'a> {
     open: usize,
     sink: Sink<'a>,
     broken: Option<io::Error>,
+    check: bool,
 }
 
 impl Books<'_> {
@@ -144,12 +149,23 @@ impl Books<'_> {
         match stream {
             Stream::Stdout => target.stdout.add(&bytes),
             Stream::Stderr | Stream::Log => target.stderr.add(&bytes),
-            Stream::Progress | Stream::Change | Stream::Call => return,
+            Stream::Change => return self.changes(node, &bytes),
+            Stream::Progress | Stream::Call => return,
         }
         let bytes = target.cutters.entry(stream).or_default().push(bytes);
         let name = target.name.clone();
         if !bytes.is_empty() {
             self.emit(Some(name), Body::Output { stream, bytes });
+        }
+    }
+
+    fn changes(&mut self, node: NodeId, bytes: &[u8]) {
+        let Some(target) = self.targets.get_mut(&node).filter(|_| self.check) else { return };
+        let before = target.changes.push(bytes);
+        let new = target.changes.changes.list.get(before..).unwrap_or_default().to_vec();
+        let name = target.name.clone();
+        for change in new {
+            self.emit(Some(name.clone()), Body::Change(Box::new(change)));
         }
     }
 
@@ -167,7 +183,8 @@ impl Books<'_> {
         let result = if truncated { None } else { object(&stdout.bytes) };
         let changed = result.as_ref().is_some_and(|result| result.get("changed") == Some(&true.into()));
         let status = match outcome.status {
-            Status::Ok if changed => Status::Changed,
+            // What was found counts, whatever the task says; what it says beyond that may be no file's.
+            Status::Ok if changed || (self.check && outcome.changes > 0) => Status::Changed,
             status => status,
         };
         let body = TargetResult {
@@ -187,6 +204,7 @@ impl Books<'_> {
             policy: target.policy,
             audit: outcome.audit,
             problem: outcome.problem,
+            changes: self.check.then(|| target.changes.finish(outcome.changes)),
         };
         let name = target.name.clone();
         for (stream, bytes) in rest.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
@@ -271,6 +289,7 @@ pub async fn run(
                 stdout: Captured::default(),
                 stderr: Captured::default(),
                 cutters: BTreeMap::new(),
+                changes: dry::Reader::default(),
                 bytes: Traffic::default(),
                 policy: hello.map_or(Policy::None, |hello| hello.policy),
                 done: false,
@@ -301,6 +320,7 @@ pub async fn run(
         counts: BTreeMap::new(),
         sink,
         broken: None,
+        check: request.check,
     };
     let names = shape.selected().map(|node| node.endpoint.name.clone()).collect();
     books.emit(None, Body::RunStarted { task: request.task.clone(), hash: Some(module), targets: names });
@@ -478,7 +498,7 @@ impl Running<'_> {
             expires: unix_now() + ORDER_EXPIRY_S,
             nonce,
             wall,
-            diff: false,
+            diff: self.request.diff,
             task_signatures: Vec::new(),
             approval: None,
             callees: Vec::new(),

@@ -11,6 +11,7 @@
 
 #[cfg(feature = "site")]
 pub mod audit;
+pub mod dry;
 pub mod facts;
 pub mod files;
 pub mod net;

@@ -58,7 +58,7 @@ impl Recorder {
             Body::RunStarted { .. } => ("run_started", std::mem::take(&mut self.started)),
             Body::Result(result) => ("result", ended(event.target.as_deref().unwrap_or_default(), result)),
             Body::RunFinished { counts, ms, .. } => ("run_finished", finished(counts, *ms)),
-            Body::TargetState { .. } | Body::Output { .. } | Body::Note(_) => return Ok(()),
+            Body::TargetState { .. } | Body::Output { .. } | Body::Change(_) | Body::Note(_) => return Ok(()),
         };
         fields.insert("run".to_owned(), event.run.to_string().into());
         let last = matches!(event.body, Body::RunFinished { .. });

@@ -101,6 +101,12 @@ pub(crate) struct Limits {
     /// Running time per target
     #[arg(long, value_name = "TIME", default_value = "5m", value_parser = duration)]
     pub(crate) timeout: Duration,
+    /// Change nothing: say what would change
+    #[arg(long)]
+    pub(crate) check: bool,
+    /// With --check: show the lines of files that would change
+    #[arg(long)]
+    pub(crate) diff: bool,
 }
 
 #[derive(Args, Debug)]

@@ -20,11 +20,13 @@ use waft_proto::run::Problem;
 pub(super) async fn run(args: Run) -> Done {
     let mut problems = Vec::new();
     let mut keep = |more: Vec<Problem>| problems.extend(more);
+    dry_run(&args.limits).map_err(|problem| keep(vec![problem])).ok();
     let params = parameters(&args.param, args.params.as_deref()).map_err(&mut keep).ok();
     let task = find_task(&args.task).map_err(&mut keep).ok();
     let given = given(&args.limits.allow, task.as_ref()).map_err(&mut keep).ok();
     let selection = targets::select(&args.targets).map_err(&mut keep).ok();
-    let (Some(params), Some(task), Some(given), Some(mut selection)) = (params, task, given, selection)
+    let (Some(params), Some(task), Some(given), Some(mut selection), []) =
+        (params, task, given, selection, &*problems)
     else {
         return Err(Failure::Input(problems));
     };
@@ -41,6 +43,7 @@ pub(super) async fn run(args: Run) -> Done {
 pub(super) async fn exec(args: Exec) -> Done {
     let mut problems = Vec::new();
     let mut keep = |more: Vec<Problem>| problems.extend(more);
+    dry_run(&args.limits)?;
     let task = find_task("exec")?;
     let mut wanted = vec!["exec:*".to_owned()];
     wanted.extend(args.limits.allow.iter().cloned());
@@ -70,7 +73,8 @@ async fn start(job: Job) -> Done {
         wasm: job.wasm,
         params: job.params,
         allow: job.agreement.allow()?,
-        check: false,
+        check: job.limits.check,
+        diff: job.limits.diff,
         timeout: job.limits.timeout,
         head: Head::default(),
     };
@@ -99,6 +103,15 @@ async fn start(job: Job) -> Done {
     recorded.end()?;
     let finished = finished.map_err(Failure::Own)?;
     Ok(report::exit_code(finished.counts.keys().copied()))
+}
+
+/// A diff is of what would change; of what a task has changed nobody knows the lines any more.
+fn dry_run(limits: &Limits) -> Result<(), Problem> {
+    if limits.diff && !limits.check {
+        return Err(Problem::new("usage.diff", "--diff shows what a dry run would change, and this is none")
+            .hint("add --check"));
+    }
+    Ok(())
 }
 
 fn reporter(output: &Output) -> Box<dyn Reporter + Send> {
@@ -185,6 +198,7 @@ pub(super) async fn builtin(
     let selection = targets::select(targets)?;
     let Found { name, wasm, .. } = task;
     let agreement = Agreement::new(&name, None, given, &selection.shape)?;
-    let limits = Limits { allow: Vec::new(), timeout: std::time::Duration::from_secs(60) };
+    let timeout = std::time::Duration::from_secs(60);
+    let limits = Limits { allow: Vec::new(), timeout, check: false, diff: false };
     start(Job { name, wasm, params, agreement, limits, selection, output }).await
 }

@@ -20,6 +20,7 @@ use serde_json::Value;
 use waft_proto::run::{Problem, Status};
 
 use super::{Reporter, Writer, escape, paint, problem};
+use crate::dry::{Change, Changes};
 use crate::event::{Body, Event, TargetResult, Traffic};
 
 /// Version of the lines. Fields are added without a new one; it changes when one goes or changes its meaning.
@@ -45,6 +46,7 @@ enum Fields<'a> {
     TargetState { state: &'static str },
     Text { stream: &'static str, text: &'a str },
     Bytes { stream: &'static str, base64: String },
+    Change(&'a Change),
     Result(ResultFields<'a>),
     RunFinished { counts: BTreeMap<Rank, u64>, ms: u64, bytes: Bytes },
 }
@@ -68,6 +70,14 @@ struct ResultFields<'a> {
     walls: &'a [String],
     policy: &'static str,
     error: Option<ErrorFields<'a>>,
+    /// Of a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes: Option<&'a [Change]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probes: Option<&'a [String]>,
+    /// Changes that are not in the list, for their number or because the target could not look at everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    changes_truncated: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -124,6 +134,9 @@ impl<'a> From<&'a TargetResult> for ResultFields<'a> {
             walls: &r.walls,
             policy: r.policy.word(),
             error: r.problem.as_ref().map(ErrorFields::from),
+            changes: r.changes.as_ref().map(|changes| &*changes.list),
+            probes: r.changes.as_ref().map(|changes| &*changes.probes),
+            changes_truncated: r.changes.as_ref().map(Changes::is_truncated),
         }
     }
 }
@@ -145,6 +158,7 @@ pub fn line(event: &Event) -> io::Result<Option<String>> {
             };
             ("output", fields)
         }
+        Body::Change(change) => ("change", Fields::Change(change)),
         Body::Result(result) => ("result", Fields::Result(result.as_ref().into())),
         Body::RunFinished { counts, ms, bytes } => {
             // All statuses are there, also those that did not occur: a reader can say `.counts.failed > 0`.

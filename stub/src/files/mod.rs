@@ -29,6 +29,7 @@ use request::Request;
 use std::os::fd::OwnedFd;
 use waft_proto::run::Problem;
 
+pub(crate) use names::group_name;
 pub use names::user_name;
 #[cfg(feature = "site")]
 pub(crate) use names::user_number;

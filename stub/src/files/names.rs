@@ -17,6 +17,11 @@ pub(crate) fn user_number(name: &str) -> Option<u32> {
     id_of(&read(PASSWD), name)
 }
 
+/// The name of a group, or the number where the machine knows no name.
+pub(crate) fn group_name(gid: u32) -> String {
+    name_in(GROUP, gid).unwrap_or_else(|| gid.to_string())
+}
+
 /// The name that a text in the form of either file gives a number.
 fn name_of(text: &str, id: u32) -> Option<&str> {
     entries(text).find_map(|(name, number)| (number == id).then_some(name))

@@ -11,6 +11,9 @@ use waft_proto::run::Problem;
 const ARGV_WORDS_MAX: usize = 1024;
 const ARGV_BYTES_MAX: usize = 32 * 1024;
 
+/// Of a command line that is told, bytes.
+const SUBJECT_BYTES_MAX: usize = 512;
+
 /// `{"argv": ["/bin/x", "a"], "stdin": "text", "replace": true}`
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -75,6 +78,12 @@ pub(super) fn facts_request(request: &[u8]) -> Result<(), Problem> {
 /// What is missing is what the node's policy took away.
 pub(super) fn withheld(job: &Job, enough: impl Fn(&GrantSet) -> bool) -> Option<Problem> {
     job.withheld.as_ref().and_then(|withheld| withheld.instead(enough))
+}
+
+/// A command line for people, bounded.
+pub(super) fn subject(argv: &[&str]) -> String {
+    let line = argv.join(" ");
+    line.get(..line.floor_char_boundary(SUBJECT_BYTES_MAX)).unwrap_or_default().to_owned()
 }
 
 /// What is executed for `argv`, if that is granted.

@@ -1,6 +1,6 @@
 //! The stub's end of the channel to a worker or supervisor: packets, without blocking.
 
-use crate::worker::wire::{FromWorker, ToWorker, decode, encode, packet_buffer, receive, send};
+use crate::worker::wire::{FromWorker, ToWorker, decode, encode, packet_buffer, receive, receive_with, send};
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -43,6 +43,21 @@ impl Channel {
         let read = loop {
             let mut ready = self.socket.readable().await?;
             if let Ok(read) = ready.try_io(|socket| receive(socket, incoming)) {
+                break read?;
+            }
+        };
+        self.packet(read)
+    }
+
+    /// Like [`Channel::receive`], with the descriptors that came along.
+    pub(crate) async fn receive_with(
+        &mut self,
+        descriptors: &mut Vec<OwnedFd>,
+    ) -> io::Result<Option<FromWorker<'_>>> {
+        let incoming = &mut self.incoming;
+        let read = loop {
+            let mut ready = self.socket.readable().await?;
+            if let Ok(read) = ready.try_io(|socket| receive_with(socket, incoming, descriptors)) {
                 break read?;
             }
         };

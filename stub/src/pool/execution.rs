@@ -19,6 +19,8 @@ use waft_proto::run::{Problem, Status};
 
 /// A guest whose execution became a program has this long to end.
 const REPLACED_LIMIT: Duration = Duration::from_secs(2);
+/// Programs of a dry run that are told, number.
+const PROBES_MAX: usize = 1000;
 /// Output that was written before a kill is passed on for this long.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
@@ -34,6 +36,8 @@ struct Execution<'a> {
     /// The first grant that was missing.
     refusal: Option<Problem>,
     program: Option<Program>,
+    /// Programs that a dry run started, as the task named them.
+    probes: Vec<String>,
     request: Vec<u8>,
 }
 
@@ -87,6 +91,7 @@ async fn carry_out(
         counts: Counts::new(job.key.load.limits.out_bytes),
         refusal: None,
         program: None,
+        probes: Vec::new(),
         request: Vec::new(),
     };
     let began = Instant::now();
@@ -163,6 +168,10 @@ impl Execution<'_> {
                     let finish = match end {
                         End::Exit(code) => Finish::Exit(code),
                         End::Trap(text) => Finish::Trap(text.to_owned()),
+                        End::Unkept(errno) => {
+                            let (task, target) = (&self.job.task, &self.job.target);
+                            Finish::Unkept(self.worker.overlays.unkept(errno, task, target))
+                        }
                         End::Replaced => return Finish::Broken("the end of a call that was not made"),
                     };
                     self.counts.claimed(Stream::Stdout, stdout_bytes);
@@ -232,6 +241,9 @@ impl Execution<'_> {
             .await
             .map_err(|text| Problem::new("exec.start", format!("on `{}`, {text}", self.job.target)))?;
         self.program = Some(program);
+        if self.job.key.load.dry.is_some() && self.probes.len() < PROBES_MAX {
+            self.probes.push(calls::subject(&argv));
+        }
         Ok(())
     }
 
@@ -266,6 +278,8 @@ impl Execution<'_> {
     /// Ends what must end, and says how it was.
     async fn settle(&mut self, finish: Finish, began: Instant) -> Outcome {
         self.clean &= matches!(finish, Finish::Exit(_) | Finish::Program(_));
+        // Its overlays are this execution's.
+        self.clean &= self.job.key.load.dry.is_none();
         if let Some(program) = &mut self.program {
             program.kill().await;
         }
@@ -280,6 +294,10 @@ impl Execution<'_> {
             let _ = timeout(DRAIN_LIMIT, self.drain()).await;
         }
         self.program = None;
+        let changes = match finish {
+            Finish::Cancelled | Finish::Unheard => 0,
+            _ => self.changes().await,
+        };
         let verdict = verdict(finish, self.job, death, self.refusal.take());
         let (stdout_bytes, stdout_truncated) = self.counts.total(Stream::Stdout);
         let (stderr_bytes, stderr_truncated) = self.counts.total(Stream::Stderr);
@@ -294,9 +312,32 @@ impl Execution<'_> {
             ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             walls: self.worker.walls.clone(),
             problem: verdict.problem,
-            changes: 0,
+            changes,
             audit: None,
         }
+    }
+
+    /// Reads what a dry run wrote, when nobody writes any more, and passes it on.
+    async fn changes(&mut self) -> u32 {
+        let overlays = std::mem::take(&mut self.worker.overlays);
+        let mut changes = overlays.changes(self.job.diff);
+        while let Some(line) = changes.next() {
+            for part in line.chunks(PART_BYTES_MAX) {
+                if !self.pass_on(Stream::Change, part.to_vec()).await {
+                    return changes.count;
+                }
+            }
+        }
+        let probes =
+            std::mem::take(&mut self.probes).into_iter().map(|probe| serde_json::json!({ "probe": probe }));
+        let cut = changes.cut.then(|| serde_json::json!({ "cut": true }));
+        for line in probes.chain(cut) {
+            let line = format!("{line}\n").into_bytes();
+            for part in line.chunks(PART_BYTES_MAX) {
+                self.pass_on(Stream::Change, part.to_vec()).await;
+            }
+        }
+        changes.count
     }
 
     /// What was written before the kill: it explains what took so long.

@@ -2,7 +2,7 @@
 
 use crate::policy::{NodePolicy, Ruled, Withheld};
 use crate::secret::Secrets;
-use crate::worker::wire::{Dir, Limits, Load, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
+use crate::worker::wire::{Dir, Dry, Limits, Load, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
 use std::sync::Arc;
 use std::time::Duration;
 use waft_proto::grant::{Access, Grant, GrantSet, Limit};
@@ -48,6 +48,8 @@ pub struct Job {
     pub(super) target: String,
     pub(super) run: String,
     pub(super) params: Arc<[u8]>,
+    /// A dry run shows the lines that would change.
+    pub(super) diff: bool,
     pub(super) timeout: Duration,
     /// What of the given grants counts: less in a dry run.
     pub(super) grants: GrantSet,
@@ -96,12 +98,12 @@ impl Job {
             );
         }
         let limits = grants.limits();
-        enforceable(&grants, &task)?;
+        enforceable(&grants, &task, check)?;
         let timeout = Duration::from_millis(timeout_ms.min(limits.time_ms.unwrap_or(u64::MAX)));
         let load = Load {
             engine,
             wall,
-            // A dry run writes nowhere.
+            // A dry run writes nowhere real: see `dry`.
             dirs: grants
                 .dirs()
                 .map(|(path, access)| Dir {
@@ -114,6 +116,7 @@ impl Job {
                 out_bytes: limits.out_bytes.unwrap_or(OUT_BYTES_DEFAULT),
                 files: limits.files.unwrap_or(FILES_DEFAULT),
             },
+            dry: check.then(|| dry(&grants)),
         };
         Ok(Job {
             key: Key { artifact, load, given, check },
@@ -121,6 +124,7 @@ impl Job {
             task,
             target: target.to_owned(),
             run: envelope.run.to_string(),
+            diff: envelope.diff,
             params: input,
             timeout,
             grants,
@@ -162,8 +166,17 @@ impl Job {
     }
 }
 
+/// What overlays stand for, and how much they hold together.
+fn dry(grants: &GrantSet) -> Dry {
+    let writable = (0..).zip(grants.dirs()).filter(|(_, (_, access))| *access == Access::ReadWrite);
+    Dry {
+        writable: writable.map(|(at, _)| at).collect(),
+        bytes: grants.limits().disk_bytes.unwrap_or(crate::dry::DISK_BYTES_DEFAULT),
+    }
+}
+
 /// A limit that is given and not enforced would be a promise broken in silence, and so would a right that nothing gives.
-fn enforceable(grants: &GrantSet, task: &str) -> Result<(), Problem> {
+fn enforceable(grants: &GrantSet, task: &str, check: bool) -> Result<(), Problem> {
     let ungiven =
         |grant: &Grant| matches!(grant, Grant::Net(_) | Grant::Secret(_) | Grant::Blob(_) | Grant::Call(_));
     if let Some(grant) = grants.iter().find(ungiven) {
@@ -175,7 +188,10 @@ fn enforceable(grants: &GrantSet, task: &str) -> Result<(), Problem> {
     let unknown = grants
         .limits()
         .iter()
-        .find(|limit| matches!(limit, Limit::Cpu(_) | Limit::Disk(_) | Limit::Procs(_)));
+        // In a dry run the overlay's tmpfs holds the one of the disk.
+        .find(|limit| {
+            matches!(limit, Limit::Cpu(_) | Limit::Procs(_)) || (!check && matches!(limit, Limit::Disk(_)))
+        });
     match unknown {
         Some(limit) => {
             let text = format!("the limit `{}` of task `{task}` cannot be enforced yet", Grant::Limit(limit));

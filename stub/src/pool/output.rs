@@ -35,6 +35,10 @@ impl Counts {
 
     /// Counts `bytes` and takes away what is beyond the limit.
     pub(super) fn admit(&mut self, stream: Stream, bytes: &mut Vec<u8>) {
+        if stream == Stream::Change {
+            // The stub's own words, bounded where they are made.
+            return;
+        }
         let limit = self.limit;
         let count = self.of(stream);
         let room = usize::try_from(limit.saturating_sub(count.bytes)).unwrap_or(usize::MAX);

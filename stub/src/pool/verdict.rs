@@ -14,6 +14,8 @@ const EXIT_CODE_FOREIGN: u32 = 126;
 pub(super) enum Finish {
     Exit(u32),
     Trap(String),
+    /// A dry run wanted what no overlay keeps.
+    Unkept(Problem),
     Program(Ended),
     /// The worker's channel ended.
     Died,
@@ -57,6 +59,7 @@ pub(super) fn verdict(
             Verdict { exit_code: Some(code), ..of(Status::Failed, None) }
         }
         Finish::Trap(text) => failed("task.trap", format!("task `{task}` trapped on `{target}`: {text}")),
+        Finish::Unkept(problem) => of(Status::Refused, Some(problem)),
         Finish::Program(Ended::Signal(number)) => {
             let text =
                 format!("the program that task `{task}` became on `{target}` was ended by signal {number}");

@@ -2,6 +2,7 @@
 
 use super::channel::Channel;
 use super::job::{Job, Key};
+use crate::dry::Overlays;
 use crate::process::{self, Kin, Tied};
 use crate::worker::wire::{Fault, FromWorker, ToWorker};
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -29,6 +30,8 @@ pub(super) struct Worker {
     pub(super) channel: Channel,
     kin: Kin,
     pub(super) walls: Vec<String>,
+    /// Of a dry run.
+    pub(super) overlays: Overlays,
 }
 
 impl Worker {
@@ -41,6 +44,11 @@ impl Worker {
         let mut worker = spawn(stub, job).map_err(failed)?;
         let loaded = timeout(LOAD_LIMIT, async {
             worker.channel.send(&ToWorker::Load(job.key.load.clone())).await?;
+            if let Some(dry) = &job.key.load.dry
+                && let Some(rejected) = worker.overlays_of(job, dry.writable.len()).await?
+            {
+                return Ok(Err(rejected));
+            }
             match worker.channel.receive().await? {
                 Some(FromWorker::Loaded { walls }) => {
                     Ok(Ok(walls.into_iter().take(WALLS_MAX).map(str::to_owned).collect()))
@@ -66,10 +74,27 @@ impl Worker {
         Ok(worker)
     }
 
+    /// What the worker says of each directory before it loads the task, or why it will not.
+    async fn overlays_of(&mut self, job: &Job, count: usize) -> io::Result<Option<Problem>> {
+        for _ in 0..count {
+            let mut descriptors = Vec::new();
+            match self.channel.receive_with(&mut descriptors).await? {
+                Some(FromWorker::Layer { dir, missing }) => match job.key.load.dirs.get(dir as usize) {
+                    Some(dir) => self.overlays.add(dir, missing, descriptors)?,
+                    None => return Err(io::ErrorKind::InvalidData.into()),
+                },
+                Some(FromWorker::Rejected { fault, text }) => return Ok(Some(rejected(job, fault, text))),
+                None => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it ended at once")),
+                Some(_) => return Err(io::ErrorKind::InvalidData.into()),
+            }
+        }
+        Ok(None)
+    }
+
     /// A worker whose other end is somebody else: what it says is the test's choice.
     #[cfg(test)]
     pub(super) fn impostor(job: &Job, channel: Channel, kin: Kin) -> Worker {
-        Worker { key: job.key.clone(), channel, kin, walls: Vec::new() }
+        Worker { key: job.key.clone(), channel, kin, walls: Vec::new(), overlays: Overlays::default() }
     }
 
     /// Whether this worker may run that job.
@@ -112,7 +137,7 @@ fn spawn(stub: &Path, job: &Job) -> io::Result<Worker> {
     command.stdin(Stdio::from(theirs)).stdout(Stdio::from(artifact)).stderr(Stdio::null());
     process::isolate(&mut command, Tied::ToParent);
     let kin = Kin::new(command.spawn()?);
-    Ok(Worker { key: job.key.clone(), channel, kin, walls: Vec::new() })
+    Ok(Worker { key: job.key.clone(), channel, kin, walls: Vec::new(), overlays: Overlays::default() })
 }
 
 /// A file in memory that nobody can change any more, us included.

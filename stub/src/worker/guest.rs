@@ -1,6 +1,7 @@
 //! One module, ready to be executed: what is made once per worker (engine, module, linked imports) and what
 //! is made anew for each execution (store, memory, WASI).
 
+use super::dry::{self, Unkept};
 use super::host::{self, Calls, Replaced};
 use super::output::Output;
 use super::wire::{Dir, End, Fault, FromWorker, Limits, Link, Load, cut};
@@ -26,9 +27,11 @@ const PAGE_BYTES: u64 = 64 << 10;
 
 /// What the host functions of one execution know.
 pub(super) struct State {
-    wasi: WasiP1Ctx,
+    pub(super) wasi: WasiP1Ctx,
     limits: StoreLimits,
     pub(super) calls: Calls,
+    /// In a dry run: the errors that the real files would not have given.
+    pub(super) denied: &'static [i32],
 }
 
 pub(super) struct Guest {
@@ -36,6 +39,7 @@ pub(super) struct Guest {
     module: InstancePre<State>,
     dirs: Vec<Dir>,
     limits: Limits,
+    denied: &'static [i32],
 }
 
 /// How a guest leaves: WASI's `proc_exit` with any number. wasmtime's own traps from 126 on.
@@ -52,14 +56,21 @@ impl std::error::Error for Exit {}
 
 impl Guest {
     /// Maps the artifact and links it. The error is a fault and its object.
-    pub(super) fn load(artifact: File, load: &Load) -> Result<Guest, (Fault, String)> {
+    pub(super) fn load(
+        artifact: File,
+        load: &Load,
+        denied: &'static [i32],
+    ) -> Result<Guest, (Fault, String)> {
         let broken = |error: wasmtime::Error| (Fault::Artifact, format!("{error:#}"));
         let engine =
             waft_engine::config(load.engine).and_then(|config| Engine::new(&config)).map_err(broken)?;
         // SAFETY: the stub took these bytes from the blob that the controller named as this task's artifact,
         // by hash, and sealed the file, so they are what the controller's compiler wrote and stay so.
         let module = unsafe { Module::deserialize_open_file(&engine, artifact) }.map_err(broken)?;
-        let linker = linker(&engine).map_err(broken)?;
+        let mut linker = linker(&engine).map_err(broken)?;
+        if load.dry.is_some() {
+            dry::watch(&mut linker).map_err(broken)?;
+        }
         fits(&module, &load.limits)?;
         known(&module)?;
         if module.get_export("_start").is_none_or(|start| start.func().is_none()) {
@@ -67,7 +78,7 @@ impl Guest {
         }
         let module =
             linker.instantiate_pre(&module).map_err(|error| (Fault::Import, format!("{error:#}")))?;
-        let guest = Guest { engine, module, dirs: load.dirs.clone(), limits: load.limits };
+        let guest = Guest { engine, module, dirs: load.dirs.clone(), limits: load.limits, denied };
         // A directory that is missing now is a better answer than a task that fails halfway.
         guest.wasi(&[], &[], Vec::new())?;
         Ok(guest)
@@ -87,8 +98,8 @@ impl Guest {
         let ended = match self.wasi(args, env, params) {
             Ok(mut wasi) => {
                 let wasi = wasi.stdout(stdout.clone()).stderr(stderr.clone()).build_p1();
-                self.call(State { wasi, limits: self.store_limits(), calls: Calls::new(link, execution) })
-                    .await
+                let (limits, calls) = (self.store_limits(), Calls::new(link, execution));
+                self.call(State { wasi, limits, calls, denied: self.denied }).await
             }
             Err((_, text)) => Err(wasmtime::Error::msg(text)),
         };
@@ -98,10 +109,13 @@ impl Guest {
             Err(error) => match error.downcast_ref::<Exit>() {
                 Some(Exit(code)) => End::Exit(*code),
                 None if error.is::<Replaced>() => End::Replaced,
-                None => {
-                    text = explain(&error);
-                    End::Trap(cut(&text))
-                }
+                None => match error.downcast_ref::<Unkept>() {
+                    Some(Unkept(errno)) => End::Unkept(errno.unsigned_abs()),
+                    None => {
+                        text = explain(&error);
+                        End::Trap(cut(&text))
+                    }
+                },
             },
         };
         let (stdout_bytes, stderr_bytes) = (stdout.written(), stderr.written());

@@ -10,6 +10,7 @@
 //!
 //! A supervisor (see [`crate::program`]) is the same process with another first message.
 
+pub(crate) mod dry;
 mod guest;
 pub mod host;
 mod output;
@@ -44,7 +45,7 @@ fn serve() -> std::io::Result<()> {
     match link.receive(&mut buffer)? {
         Some(ToWorker::Load(load)) => {
             let artifact = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
-            work(link, artifact, &load)
+            work(link, artifact, load)
         }
         Some(ToWorker::Supervise { path, argv, env, stdin }) => {
             let stdin = link.rest_of_input(stdin)?;
@@ -54,10 +55,14 @@ fn serve() -> std::io::Result<()> {
     }
 }
 
-fn work(link: Link, artifact: OwnedFd, load: &Load) -> std::io::Result<()> {
+fn work(link: Link, artifact: OwnedFd, mut load: Load) -> std::io::Result<()> {
     let kept = [link.as_raw_fd(), artifact.as_raw_fd()];
-    let loaded = Walls::raise(load.wall, &load.dirs, &load.limits, &kept)
-        .and_then(|walls| Ok((Guest::load(File::from(artifact), load)?, walls.close()?)));
+    let tell = |layer| dry::tell(&link, &layer);
+    let raised = Walls::raise_for(load.wall, &mut load.dirs, &load.limits, &kept, load.dry.as_ref(), tell);
+    let loaded = raised.and_then(|walls| {
+        let denied = dry::prepare(&mut load, walls.has_own_root());
+        Ok((Guest::load(File::from(artifact), &load, denied)?, walls.close()?))
+    });
     let (guest, walls) = match loaded {
         Ok(loaded) => loaded,
         Err((fault, text)) => return link.send(&FromWorker::Rejected { fault, text: cut(&text) }),

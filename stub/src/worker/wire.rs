@@ -5,15 +5,20 @@
 //!
 //! ```text
 //!   stub -> worker       Load, then per execution: Start, Input*, and Reply+ or Replaced after a Call
-//!   worker -> stub       Loaded or Rejected, then per execution: (Output | Call)*, Done
+//!   worker -> stub       in a dry run a Layer per writable directory; Loaded or Rejected, then per execution:
+//!                        (Output | Call)*, Done
 //!   stub -> supervisor   Supervise, Input*
 //!   supervisor -> stub   Begun or Refused, then Exited or Signalled, then the end of the socket
 //! ```
 
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
 use serde::{Deserialize, Serialize};
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use waft_proto::envelope::Wall;
 use waft_proto::limits::CHUNK_BYTES_MAX;
 use waft_proto::msg::{Engine, Stream};
@@ -70,6 +75,17 @@ pub(crate) struct Load {
     pub(crate) wall: Wall,
     pub(crate) dirs: Vec<Dir>,
     pub(crate) limits: Limits,
+    /// In a dry run no directory is writable; an overlay may be.
+    pub(crate) dry: Option<Dry>,
+}
+
+/// What a dry run writes to in place of the granted directories.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+pub struct Dry {
+    /// Which of the directories are granted for writing, by their place in the list.
+    pub writable: Vec<u32>,
+    /// All that is written, bytes.
+    pub bytes: u64,
 }
 
 /// A granted directory, preopened under the same absolute path.
@@ -105,6 +121,12 @@ pub(crate) enum FromWorker<'a> {
     Rejected {
         fault: Fault,
         text: &'a str,
+    },
+    /// Of a dry run: an overlay stands for this directory, and with the message come [`LAYER_FDS`] descriptors; or none
+    /// does, and why.
+    Layer {
+        dir: u32,
+        missing: &'a str,
     },
     Output {
         execution: u64,
@@ -162,6 +184,8 @@ pub(crate) enum End<'a> {
     Exit(u32),
     Trap(&'a str),
     Replaced,
+    /// A dry run asked for what it cannot keep from the real files: WASI's error number.
+    Unkept(u32),
 }
 
 /// Byte strings in one piece instead of number by number.
@@ -225,6 +249,39 @@ pub(crate) fn send(socket: impl AsFd, packet: &[u8]) -> io::Result<()> {
     }
 }
 
+/// What comes with [`FromWorker::Layer`]: the directory with what was written, the real one, both as the task sees
+/// them.
+pub(crate) const LAYER_FDS: usize = 3;
+
+/// A packet with descriptors.
+pub(crate) fn send_with(socket: impl AsFd, packet: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LAYER_FDS))];
+    let mut with = SendAncillaryBuffer::new(&mut space);
+    if !with.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    rustix::net::sendmsg(socket, &[IoSlice::new(packet)], &mut with, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Like [`receive`], with the descriptors that came along.
+pub(crate) fn receive_with(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+    descriptors: &mut Vec<OwnedFd>,
+) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LAYER_FDS))];
+    let mut with = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = rustix::net::recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut with, flags)?;
+    for message in with.drain() {
+        if let RecvAncillaryMessage::ScmRights(more) = message {
+            descriptors.extend(more);
+        }
+    }
+    Ok(received.bytes)
+}
+
 /// The bytes of the next packet; none at the end.
 pub(crate) fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
@@ -255,6 +312,11 @@ impl Link {
     pub(crate) fn send(&self, message: &FromWorker<'_>) -> io::Result<()> {
         let mut buffer = [0; MESSAGE_BYTES_MAX];
         send(&self.socket, encode(message, &mut buffer)?)
+    }
+
+    pub(crate) fn send_with(&self, message: &FromWorker<'_>, with: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut buffer = [0; MESSAGE_BYTES_MAX];
+        send_with(&self.socket, encode(message, &mut buffer)?, with)
     }
 
     /// The next message, or none when the stub has closed its end.

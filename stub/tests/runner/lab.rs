@@ -22,12 +22,18 @@ pub(crate) fn pool() -> Pool {
     Pool::with_program(PathBuf::from(env!("CARGO_BIN_EXE_waft-stub")))
 }
 
+/// Whose workers are started by a script, in other circumstances than ours.
+pub(crate) fn pool_of(script: &std::path::Path) -> Pool {
+    Pool::with_program(script.to_owned())
+}
+
 pub(crate) struct Order {
     pub(crate) wat: String,
     pub(crate) grants: Vec<String>,
     pub(crate) params: Vec<u8>,
     pub(crate) timeout: Duration,
     pub(crate) check: bool,
+    pub(crate) diff: bool,
     pub(crate) wall: Wall,
     pub(crate) policy: NodePolicy,
     pub(crate) profile: Profile,
@@ -41,6 +47,7 @@ pub(crate) fn task(wat: impl Into<String>) -> Order {
         params: b"{}".to_vec(),
         timeout: PATIENCE,
         check: false,
+        diff: false,
         wall: Wall::Required,
         policy: NodePolicy::default(),
         profile: waft_stub::profile(),
@@ -65,6 +72,11 @@ impl Order {
 
     pub(crate) fn check(mut self) -> Order {
         self.check = true;
+        self
+    }
+
+    pub(crate) fn diff(mut self) -> Order {
+        self.diff = true;
         self
     }
 
@@ -100,7 +112,7 @@ impl Order {
             expires: u64::MAX,
             nonce: [0; 8],
             wall: self.wall,
-            diff: false,
+            diff: self.diff,
             task_signatures: Vec::new(),
             approval: None,
             callees: Vec::new(),
@@ -153,6 +165,8 @@ pub(crate) struct Ran {
     pub(crate) states: Vec<&'static str>,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
+    /// What a dry run would change.
+    pub(crate) changes: Vec<u8>,
     pub(crate) outcome: Outcome,
 }
 
@@ -172,15 +186,17 @@ impl Ran {
 
 pub(crate) async fn collect(events: &mut mpsc::Receiver<JobEvent>) -> Ran {
     let (mut states, mut stdout, mut stderr) = (Vec::new(), Vec::new(), Vec::new());
+    let mut changes = Vec::new();
     loop {
         match events.recv().await.expect("one Done before the end") {
             JobEvent::Ready => states.push("ready"),
             JobEvent::Running => states.push("running"),
             JobEvent::Output { stream: Stream::Stdout, bytes } => stdout.extend(bytes),
+            JobEvent::Output { stream: Stream::Change, bytes } => changes.extend(bytes),
             JobEvent::Output { bytes, .. } => stderr.extend(bytes),
             JobEvent::Done(outcome) => {
                 assert!(events.recv().await.is_none(), "nothing comes after Done");
-                return Ran { states, stdout, stderr, outcome };
+                return Ran { states, stdout, stderr, changes, outcome };
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Tasks in real worker processes: how they begin, what they may do, how they end, and that nothing of them
 //! is left.
 
+mod check;
 mod ends;
 mod escapes;
 mod lab;

@@ -22,6 +22,7 @@ fn request() -> Request {
         params: format!(r#"{{"password":"{SECRET}"}}"#).into_bytes(),
         allow: vec!["exec:/bin/id".to_owned(), "out:1M".to_owned()],
         check: false,
+        diff: false,
         timeout: Duration::from_secs(90),
         head: Head::default(),
     }

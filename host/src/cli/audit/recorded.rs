@@ -89,6 +89,7 @@ mod tests {
             params: b"{}".to_vec(),
             allow: Vec::new(),
             check: false,
+            diff: false,
             timeout: Duration::from_secs(1),
             head: crate::run::Head::default(),
         }

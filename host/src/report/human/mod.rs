@@ -7,9 +7,13 @@
 //! task's log; at the end `web[01-03] = {...}` for returned objects, a table where equal results are one row, and a
 //! line of totals.
 //!
+//! Of a dry run, stdout also has what would change: a line each, and with `--diff` the lines of text, for many targets
+//! as `web1 ~ text`.
+//!
 //! Stdout takes what tasks wrote to stdout, and the table. Stderr takes what tasks wrote to stderr, progress,
 //! errors and hints, and the totals.
 
+mod changes;
 mod fold;
 mod lines;
 mod live;
@@ -114,6 +118,11 @@ impl Screen {
         self.err(text.as_bytes());
     }
 
+    /// On a terminal, what follows begins a line.
+    fn fresh_line(&mut self) -> io::Result<()> {
+        if self.terminal.stdout_tty && self.line_open { self.out(b"\n") } else { Ok(()) }
+    }
+
     fn ellipsis(&self) -> &'static str {
         escape::ellipsis(self.terminal.utf8)
     }
@@ -179,6 +188,9 @@ impl Human {
         let ellipsis = self.screen.ellipsis();
         self.fold.add(place, &escape::cell(name), result, shown, ellipsis);
         let paint = self.screen.terminal.stderr_paint();
+        if let Some(changes) = &result.changes {
+            self.dry(name, changes)?;
+        }
         if !result.status.is_done() {
             let reason = fold::reason(result);
             let mut text = problem::of_target(name, result.status, &reason, paint);
@@ -260,13 +272,15 @@ impl Reporter for Human {
                 Shape::One(one) => one.output(&mut self.screen, *stream, bytes)?,
                 Shape::Many(many) => many.output(&mut self.screen, name, *stream, bytes)?,
             },
+            // Shown with the result, behind what the task wrote.
+            (Body::Change(_), Some(_)) => {}
             (Body::Result(result), Some(name)) => self.result(name, result, event)?,
             (Body::Note(note), name) => self.warn(name, note),
             (Body::RunFinished { counts, ms, bytes }, _) => {
                 self.close(Some(Totals { counts, ms: *ms, bytes: *bytes }))?;
             }
             // These always concern a target; without one there is nothing that could be said about whom.
-            (Body::TargetState { .. } | Body::Output { .. } | Body::Result(_), None) => {}
+            (Body::TargetState { .. } | Body::Output { .. } | Body::Change(_) | Body::Result(_), None) => {}
         }
         Ok(())
     }

@@ -19,7 +19,8 @@ fn the_linker_defines_exactly_what_the_lists_say() {
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).expect("pair");
     let calls = Calls::new(&Arc::new(Link::new(pair.0)), 0);
     let limits = StoreLimitsBuilder::new().build();
-    let mut store = Store::new(&engine, State { wasi: WasiCtxBuilder::new().build_p1(), limits, calls });
+    let mut store =
+        Store::new(&engine, State { wasi: WasiCtxBuilder::new().build_p1(), limits, calls, denied: &[] });
     let linker = linker(&engine).expect("linker");
     let mut defined: Vec<_> =
         linker.iter(&mut store).map(|(module, name, _)| (module.to_owned(), name.to_owned())).collect();

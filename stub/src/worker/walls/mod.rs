@@ -17,11 +17,13 @@
 //! worker does not start then.
 
 mod filter;
+mod overlay;
 mod rights;
 mod root;
 
-pub use super::wire::{Dir, Fault, Limits};
+pub use super::wire::{Dir, Dry, Fault, Limits};
 use crate::process;
+pub use overlay::Layer;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use std::io;
 pub use waft_proto::envelope::Wall;
@@ -55,17 +57,42 @@ pub struct Walls {
 impl Walls {
     /// Raises all walls but the last. `kept` are the descriptors that stay open. An error is only what must stop the worker.
     pub fn raise(wanted: Wall, dirs: &[Dir], limits: &Limits, kept: &[i32]) -> Result<Walls, Rejected> {
+        Walls::raise_for(wanted, &mut dirs.to_vec(), limits, kept, None, |_| Ok(()))
+    }
+
+    /// The same for a dry run: overlays stand for the directories that are granted for writing. Each is given to `tell`
+    /// while this process is still nobody's but ours; those of `dirs` that have one become writable.
+    pub fn raise_for(
+        wanted: Wall,
+        dirs: &mut [Dir],
+        limits: &Limits,
+        kept: &[i32],
+        dry: Option<&Dry>,
+        mut tell: impl FnMut(Layer) -> io::Result<()>,
+    ) -> Result<Walls, Rejected> {
         let mut walls = Walls { wanted, standing: Vec::new() };
         process::close_others(kept);
         let empty = std::env::vars_os().next().is_none();
         walls.stands(NO_ENVIRONMENT, if empty { Ok(()) } else { Err("it has variables".to_owned()) })?;
         walls.stands(NO_NEW_PRIVS, told(rustix::thread::set_no_new_privs(true)))?;
-        for dir in dirs {
+        for dir in dirs.iter() {
             // In the new root the reason would be lost.
             can_open(dir).map_err(|error| (Fault::Dir, format!("{}: {error}", dir.path)))?;
         }
+        if wanted != Wall::Off || dry.is_some() {
+            let (entered, layers) = match root::enter(dirs, dry) {
+                Ok(layers) => (Ok(()), layers),
+                Err(why) => (Err(why.clone()), overlay::none(dry, &why)),
+            };
+            walls.stands(MOUNT_NAMESPACE, entered)?;
+            for layer in layers {
+                if let (Some(dir), None) = (dirs.get_mut(layer.dir as usize), &layer.missing) {
+                    dir.writable = true;
+                }
+                tell(layer).map_err(|error| (Fault::Walls, format!("the stub is not told: {error}")))?;
+            }
+        }
         if wanted != Wall::Off {
-            walls.stands(MOUNT_NAMESPACE, root::enter(dirs))?;
             walls.stands(CAPABILITIES, told(rights::drop_capabilities()))?;
             walls.stands(LANDLOCK, rights::landlock(dirs))?;
         }
@@ -76,6 +103,11 @@ impl Walls {
             walls.stands(SECCOMP, filter::calls())?;
         }
         Ok(walls)
+    }
+
+    /// Paths lead to what was mounted for this process, and no others do.
+    pub(crate) fn has_own_root(&self) -> bool {
+        self.standing.contains(&MOUNT_NAMESPACE)
     }
 
     /// Raises the last one, when the artifact is loaded, and says which stand.
@@ -157,7 +189,7 @@ impl Walls {
     fn try_all(mut self, limits: &Limits) -> Vec<&'static str> {
         let tried = [
             (NO_NEW_PRIVS, told(rustix::thread::set_no_new_privs(true))),
-            (MOUNT_NAMESPACE, root::enter(&[])),
+            (MOUNT_NAMESPACE, root::enter(&[], None).map(drop)),
             (CAPABILITIES, told(rights::drop_capabilities())),
             (LANDLOCK, rights::landlock(&[])),
             (RLIMITS, told(limit(limits))),

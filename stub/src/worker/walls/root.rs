@@ -4,7 +4,8 @@
 //! to mount there. Granted directories are bound with all that is mounted below them. The old root is gone afterwards: no
 //! path, no descriptor and no `..` leads there.
 
-use super::super::wire::Dir;
+use super::super::wire::{Dir, Dry};
+use super::overlay::{Layer, Overlays};
 use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -18,23 +19,26 @@ use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
-/// Where the new root is put together: the first of these that is a directory. It is covered in our own namespace only.
+/// Where the new root is put together: the first of these that is a directory and not granted, or binding it would bind
+/// the new root with it. It is covered in our own namespace only.
 const PLACES: [&str; 6] = ["/tmp", "/run", "/mnt", "/dev", "/usr", "/etc"];
 /// The new root holds directories only, and few.
 const ROOT_OPTIONS: &CStr = c"size=64k,nr_inodes=16k,mode=755";
 
 const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Enters the new root. An error is a sentence on what the kernel refused; then every path is what it was.
-pub(super) fn enter(dirs: &[Dir]) -> Result<(), String> {
+/// Enters the new root. An error is a sentence on what the kernel refused; then every path is what it was. In a dry run
+/// nothing real can be written to below it; the layers say what stands for the directories that are granted for writing.
+pub(super) fn enter(dirs: &[Dir], dry: Option<&Dry>) -> Result<Vec<Layer>, String> {
     let step = |what: &'static str| move |error: Errno| format!("{what}: {}", io::Error::from(error));
     unshare()?;
     // Later mounts of the machine still come to us; ours go to nobody.
     mount_change("/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
         .map_err(step("mounts cannot be made private"))?;
-    let mut dirs: Vec<&Dir> = dirs.iter().collect();
+    let mut dirs: Vec<(u32, &Dir)> = (0..).zip(dirs).collect();
     // What lies in another comes after it.
-    dirs.sort_by(|a, b| a.path.cmp(&b.path));
+    dirs.sort_by(|(_, a), (_, b)| a.path.cmp(&b.path));
+    let (numbers, dirs): (Vec<u32>, Vec<&Dir>) = dirs.into_iter().unzip();
     // Opened before the new root may cover them.
     let sources = dirs
         .iter()
@@ -43,20 +47,24 @@ pub(super) fn enter(dirs: &[Dir]) -> Result<(), String> {
         .map_err(step("a granted directory cannot be opened"))?;
     let place = PLACES
         .into_iter()
-        .find(|place| Path::new(place).is_dir())
+        .find(|place| Path::new(place).is_dir() && dirs.iter().all(|dir| dir.path != *place))
         .ok_or("there is no directory to put the new root on")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let all = dirs.first().is_some_and(|dir| dir.path == "/");
+    let mut overlays = dry.map(|dry| Overlays::new(dry, place, all));
     if !all {
         mount("waft", place, "tmpfs", flags, ROOT_OPTIONS).map_err(step("no new root can be mounted"))?;
     }
-    let filled = fill(place, &dirs, &sources);
+    let filled = fill(place, &dirs, &sources, &numbers, overlays.as_mut());
     drop(sources);
     let root = match filled {
         Ok(root) => root,
         Err(reason) => {
             // The directories that it covers are there again.
             let _ = unmount(place, UnmountFlags::DETACH);
+            if overlays.is_some_and(|overlays| overlays.has_scratch()) {
+                let _ = unmount(place, UnmountFlags::DETACH);
+            }
             return Err(reason);
         }
     };
@@ -68,16 +76,23 @@ pub(super) fn enter(dirs: &[Dir]) -> Result<(), String> {
         mount_remount("/", flags | MountFlags::RDONLY, c"")
             .map_err(step("the new root cannot be made read-only"))?;
     }
-    Ok(())
+    Ok(overlays.map(|overlays| overlays.layers).unwrap_or_default())
 }
 
 /// Puts the granted directories below the new root, which is opened.
-fn fill(place: &str, dirs: &[&Dir], sources: &[OwnedFd]) -> Result<OwnedFd, String> {
+fn fill(
+    place: &str,
+    dirs: &[&Dir],
+    sources: &[OwnedFd],
+    numbers: &[u32],
+    mut overlays: Option<&mut Overlays<'_>>,
+) -> Result<OwnedFd, String> {
     let failed = |path: &str, error: Errno| format!("{path} cannot be mounted: {}", io::Error::from(error));
     let mut root = open(place, PATH_ONLY, Mode::empty()).map_err(|error| failed(place, error))?;
-    for (at, (dir, source)) in dirs.iter().zip(sources).enumerate() {
-        bind(&mut root, place, dir, source, dirs.get(..at).unwrap_or_default())
-            .map_err(|error| failed(&dir.path, error))?;
+    for (at, ((dir, source), number)) in dirs.iter().zip(sources).zip(numbers).enumerate() {
+        let known = dirs.get(..at).unwrap_or_default();
+        let over = overlays.as_deref_mut().map(|overlays| (overlays, *number));
+        bind(&mut root, place, dir, source, known, over).map_err(|error| failed(&dir.path, error))?;
     }
     Ok(root)
 }
@@ -110,9 +125,13 @@ fn bind(
     dir: &Dir,
     source: &OwnedFd,
     known: &[&Dir],
+    over: Option<(&mut Overlays<'_>, u32)>,
 ) -> rustix::io::Result<()> {
     let path = dir.path.trim_start_matches('/');
     if path.is_empty() {
+        if let Some((overlays, number)) = over {
+            overlays.cover(number, source, source);
+        }
         mount_bind_recursive(own(source), place)?;
         *root = open(place, PATH_ONLY, Mode::empty())?;
         return restrict(root, dir.writable);
@@ -120,6 +139,12 @@ fn bind(
     // Inside another granted directory it is there already, and nothing may be made there.
     if !known.iter().any(|outer| holds(&outer.path, &dir.path)) {
         make(root, path)?;
+    }
+    if let Some((overlays, number)) = over
+        && overlays.cover(number, source, &within(root, path)?)
+    {
+        overlays.complete(number, source.try_clone().map_err(|_| Errno::MFILE)?, within(root, path)?);
+        return Ok(());
     }
     mount_bind_recursive(own(source), own(&within(root, path)?))?;
     // Opened anew, because now it is the mount.
@@ -148,7 +173,7 @@ fn make(root: &OwnedFd, path: &str) -> rustix::io::Result<()> {
 }
 
 /// The path of an open descriptor, for calls that take only paths.
-fn own(descriptor: &OwnedFd) -> String {
+pub(super) fn own(descriptor: &OwnedFd) -> String {
     format!("/proc/self/fd/{}", descriptor.as_raw_fd())
 }
 
