@@ -53,7 +53,7 @@ pub(crate) type Done = Result<u8, Failure>;
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
-        Command::Compile { args } => return crate::compile::child_main(&args),
+        Command::Compile { args } => return crate::compile::child::main(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "waft", &mut script);
