@@ -49,6 +49,7 @@ impl Log {
             Problem::new("audit.dir", "there is no place for the audit log: this user has no home")
                 .hint("set XDG_STATE_HOME to a directory of yours")
         })?;
+        files::guarded(&state, "audit", "XDG_STATE_HOME")?;
         Ok(Log::at(state.join("audit")))
     }
 
