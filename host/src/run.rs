@@ -12,6 +12,7 @@
 use crate::compile::{self, Cache};
 use crate::controller::{Controller, Seen};
 use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, TextCutter, Traffic};
+use crate::files;
 use crate::tree::{Shape, ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinSet;
 use waft_hop::driver::unix_now;
-use waft_proto::envelope::{Artifact, Envelope, Wall};
+use waft_proto::envelope::{Approval, Artifact, Bytes, Envelope, Wall};
 use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::limits::{INLINE_INPUT_BYTES_MAX, SHUTDOWN_MS};
 use waft_proto::msg::{self, BlobKind, Engine, Input, Order, Profile, Report};
@@ -47,6 +48,15 @@ pub struct Request {
     pub check: bool,
     /// Running time per target.
     pub timeout: Duration,
+    pub vouched: Vouched,
+}
+
+/// Who stands for a run besides its operator, as it is sent to every target.
+#[derive(Clone, Debug, Default)]
+pub struct Vouched {
+    /// SSH signatures over the module, without armour.
+    pub task: Vec<Bytes>,
+    pub approval: Option<Approval>,
 }
 
 /// How a run ended.
@@ -267,6 +277,10 @@ pub async fn run(
     };
     let names = shape.selected().map(|node| node.endpoint.name.clone()).collect();
     books.emit(None, Body::RunStarted { task: request.task.clone(), hash: Some(module), targets: names });
+    // A run that nobody can be told of is not begun: no order leaves.
+    if let Some(error) = books.broken.take() {
+        return Err(unreported(&error));
+    }
     for node in books.open_nodes() {
         books.state(node, TargetState::Selected);
         books.state(node, TargetState::Connecting);
@@ -281,11 +295,13 @@ pub async fn run(
     let counts = books.counts.clone();
     books.emit(None, Body::RunFinished { counts: counts.clone(), ms, bytes: Traffic { up, down } });
     match books.broken.take() {
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Problem::new("report.write", format!("the report could not be written: {error}")))
-        }
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unreported(&error)),
         _ => Ok(Finished { counts }),
     }
+}
+
+fn unreported(error: &io::Error) -> Problem {
+    Problem::new("report.write", format!("the report could not be written: {}", files::plain(error)))
 }
 
 struct Running<'a> {
@@ -442,8 +458,8 @@ impl Running<'_> {
             nonce,
             wall,
             diff: false,
-            task_signatures: Vec::new(),
-            approval: None,
+            task_signatures: self.request.vouched.task.clone(),
+            approval: self.request.vouched.approval.clone(),
             callees: Vec::new(),
             files: Vec::new(),
             audit: None,
