@@ -105,6 +105,7 @@ pub(crate) fn task(name: &str, wasm: &[u8]) -> Request {
         check: false,
         timeout: TASK_TIMEOUT,
         head: waft::run::Head::default(),
+        vouched: Default::default(),
     }
 }
 

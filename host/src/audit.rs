@@ -22,6 +22,7 @@ pub fn of_user() -> Result<Log, Problem> {
         Problem::new("audit.dir", "there is no place for the audit log: this user has no home")
             .hint("set XDG_STATE_HOME to a directory of yours")
     })?;
+    crate::files::guarded(&state, "audit", "XDG_STATE_HOME")?;
     Ok(at(state.join("audit")))
 }
 

@@ -1,17 +1,21 @@
 //! From a module to an artifact: looked at here, compiled in a child process with limits, cached on disk.
 //!
-//! A compiler is a large program that is fed by strangers. It runs as a process of its own (`waft __compile`)
-//! with bounded memory, CPU and wall time and an empty environment; what it writes is used by hash only.
+//! A compiler is a large program that is fed by strangers. It runs as a process of its own (`waft __compile`, see
+//! [`child`]) behind the kernel's walls ([`walls`]), with bounded memory, CPU and wall time and an empty environment:
+//! the module comes by a pipe, the artifact goes by a pipe, and there is nothing else that it can reach.
 //!
 //! The cache is a directory of files named after module and engine. Each begins with the hash of the rest, so
 //! that a damaged one is noticed and made again. Losing it costs time only.
 
+pub mod child;
+pub mod walls;
+
 use crate::files;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use child::WALL_MARK;
 use std::collections::BTreeSet;
-use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{ExitCode, Stdio};
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
@@ -35,17 +39,43 @@ const WORDS_BYTES_MAX: u64 = 2000;
 /// The first bytes of a file in the cache.
 const CACHE_MAGIC: &[u8; 8] = b"waftart1";
 
-/// Where artifacts are kept, and which program compiles.
+/// What one compilation may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub memory_bytes: u64,
+    pub cpu_seconds: u64,
+    pub wall_time: Duration,
+    pub artifact_bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            memory_bytes: MEMORY_BYTES_MAX,
+            cpu_seconds: CPU_SECONDS_MAX,
+            wall_time: WALL_TIME_MAX,
+            artifact_bytes: BLOB_BYTES_MAX,
+        }
+    }
+}
+
+/// Where artifacts are kept, which program compiles, and what it may take.
 #[derive(Clone, Debug)]
 pub struct Cache {
     dir: Option<PathBuf>,
     compiler: Option<PathBuf>,
+    bounds: Bounds,
 }
 
 impl Cache {
     /// `None`: nothing is kept.
     pub fn new(dir: Option<PathBuf>) -> Cache {
-        Cache { dir, compiler: None }
+        Cache { dir, compiler: None, bounds: Bounds::default() }
+    }
+
+    /// Other bounds than the usual.
+    pub fn bounds(self, bounds: Bounds) -> Cache {
+        Cache { bounds, ..self }
     }
 
     /// Another program than this one as `PROGRAM __compile`.
@@ -158,12 +188,15 @@ pub async fn artifact(
     if let Some(artifact) = cache.load(module, engine) {
         return Ok(artifact);
     }
-    let artifact = tokio::time::timeout(WALL_TIME_MAX, compile(cache, name, wasm, engine))
-        .await
-        .unwrap_or_else(|_| {
+    let wall_time = cache.bounds.wall_time;
+    let artifact =
+        tokio::time::timeout(wall_time, compile(cache, name, wasm, engine)).await.unwrap_or_else(|_| {
             Err(Problem::new(
                 "compile.timeout",
-                format!("{name} was not compiled within {} s", WALL_TIME_MAX.as_secs()),
+                format!(
+                    "{name} was not compiled within {} s, and its compiler was ended",
+                    wall_time.as_secs_f64()
+                ),
             ))
         })?;
     cache.keep(module, engine, &artifact);
@@ -178,8 +211,11 @@ async fn compile(cache: &Cache, name: &str, wasm: &[u8], engine: Engine) -> Resu
         Some(program) => program.clone(),
         None => std::env::current_exe().map_err(|error| failed(&error))?,
     };
+    let bounds = cache.bounds;
+    let limits = [bounds.memory_bytes, bounds.cpu_seconds].map(|limit| limit.to_string());
     let mut child = Command::new(program)
         .args(["__compile", engine.arch.word(), profile_word(engine.profile)])
+        .args(limits)
         .env_clear()
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -196,20 +232,43 @@ async fn compile(cache: &Cache, name: &str, wasm: &[u8], engine: Engine) -> Resu
         return Err(failed(&"its output cannot be read"));
     };
     // It parsed what a stranger wrote: no more is taken from it than could be right.
-    let (artifact, words) = (read_at_most(out, BLOB_BYTES_MAX + 1), read_at_most(err, WORDS_BYTES_MAX));
+    let (artifact, words) =
+        (read_at_most(out, bounds.artifact_bytes.saturating_add(1)), read_at_most(err, WORDS_BYTES_MAX));
     let ((), artifact, words) = tokio::join!(feed, artifact, words);
     let status = child.wait().await.map_err(|error| failed(&error))?;
     let artifact = artifact.map_err(|error| failed(&error))?;
-    if status.success() && !artifact.is_empty() && artifact.len() as u64 <= BLOB_BYTES_MAX {
+    let words = words.unwrap_or_default();
+    let (missing, words): (Vec<&[u8]>, Vec<&[u8]>) =
+        words.split_inclusive(|byte| *byte == b'\n').partition(|line| line.starts_with(WALL_MARK.as_bytes()));
+    for wall in missing {
+        tracing::info!("the compiler runs with less around it: {}", waft_hop::stream::printable(wall));
+    }
+    if artifact.len() as u64 > bounds.artifact_bytes {
+        let text = format!("{name} compiles to more than {} bytes, which is too much", bounds.artifact_bytes);
+        return Err(Problem::new("compile.artifact", text));
+    }
+    if status.success() && !artifact.is_empty() {
         return Ok(artifact);
     }
-    let words = waft_hop::stream::printable(&words.unwrap_or_default());
+    Err(why(name, bounds, status, &waft_hop::stream::printable(&words.concat())))
+}
+
+/// What ended a compiler, by the limit if it was one.
+fn why(name: &str, bounds: Bounds, status: ExitStatus, words: &str) -> Problem {
+    const SIGXCPU: i32 = rustix::process::Signal::XCPU.as_raw();
+    let memory = format!("{} MiB of addresses", bounds.memory_bytes >> 20);
+    let cpu = format!("{} s of CPU", bounds.cpu_seconds);
+    if status.signal() == Some(SIGXCPU) {
+        return Problem::new("compile.cpu", format!("{name} was not compiled within {cpu}"));
+    }
+    // As Rust's allocator says it, and its reader.
+    if words.contains("memory allocation of ") || words.contains("out of memory") {
+        return Problem::new("compile.memory", format!("{name} cannot be compiled with {memory}: {words}"));
+    }
     let how = waft_hop::process::how(status);
-    let why = if words.is_empty() { how } else { words };
-    Err(Problem::new("compile.failed", format!("{name} could not be compiled: {why}")).hint(format!(
-        "the compiler may use {} GiB of addresses and {CPU_SECONDS_MAX} s of CPU",
-        MEMORY_BYTES_MAX >> 30
-    )))
+    let why = if words.is_empty() { &how } else { words };
+    Problem::new("compile.failed", format!("{name} could not be compiled: {why}"))
+        .hint(format!("the compiler may use {memory} and {cpu}"))
 }
 
 /// Then the pipe is closed, whatever else would come.
@@ -223,44 +282,6 @@ fn profile_word(profile: Profile) -> &'static str {
         Profile::Fast => "fast",
         Profile::Small => "small",
     }
-}
-
-/// `waft __compile ARCH PROFILE`: a module on stdin, the artifact on stdout, under limits.
-pub fn child_main(args: &[String]) -> ExitCode {
-    match child(args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(why) => {
-            // The parent reads it; there is nobody else.
-            let _ = writeln!(std::io::stderr(), "{why}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn child(args: &[String]) -> Result<(), String> {
-    let [arch, profile] = args else { return Err("usage: __compile ARCH PROFILE".to_owned()) };
-    let arch = Arch::parse(arch).ok_or("an unknown architecture")?;
-    let profile = [Profile::Fast, Profile::Small]
-        .into_iter()
-        .find(|known| profile_word(*known) == profile)
-        .ok_or("an unknown profile")?;
-    let limit = |resource, value| {
-        setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })
-            .map_err(|error| format!("a limit could not be set: {error}"))
-    };
-    limit(Resource::As, MEMORY_BYTES_MAX)?;
-    limit(Resource::Cpu, CPU_SECONDS_MAX)?;
-    limit(Resource::Core, 0)?;
-    limit(Resource::Fsize, 0)?;
-    let mut wasm = Vec::new();
-    let read = std::io::stdin().lock().take(MODULE_BYTES_MAX as u64 + 1).read_to_end(&mut wasm);
-    read.map_err(|error| format!("the module could not be read: {error}"))?;
-    let artifact =
-        waft_engine::compile(Engine { arch, profile }, &wasm).map_err(|error| format!("{error:#}"))?;
-    std::io::stdout()
-        .lock()
-        .write_all(&artifact)
-        .map_err(|error| format!("the artifact could not be written: {error}"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,9 @@
-//! Where waft keeps things on the controller, and how it writes them: private, and whole or not at all.
+//! Where waft keeps things on the controller, and how it writes them: private, and whole or not at all. No name of any
+//! file here comes from a target: they are words of this program, hashes, and what the operator names.
+
+mod guard;
+
+pub use guard::{guarded, plain};
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, Write};

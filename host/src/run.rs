@@ -13,6 +13,7 @@ use crate::compile::{self, Cache};
 use crate::controller::{Controller, Seen};
 use crate::dry;
 use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, TextCutter, Traffic};
+use crate::files;
 use crate::proof::Pinned;
 use crate::tree::{Shape, ranges};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinSet;
 use waft_hop::driver::unix_now;
-use waft_proto::envelope::{Artifact, Envelope, Wall};
+use waft_proto::envelope::{Approval, Artifact, Bytes, Envelope, Wall};
 use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::limits::{INLINE_INPUT_BYTES_MAX, SHUTDOWN_MS};
 use waft_proto::msg::{self, BlobKind, Engine, Input, Order, Profile, Report};
@@ -53,6 +54,7 @@ pub struct Request {
     pub timeout: Duration,
     /// Where whoever records this run says how far its log is.
     pub head: Head,
+    pub vouched: Vouched,
 }
 
 /// The head of the controller's audit log: orders carry it to the nodes. Shared by the recorder and the run.
@@ -67,6 +69,14 @@ impl Head {
     pub fn get(&self) -> Option<Hash> {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Who stands for a run besides its operator, as it is sent to every target.
+#[derive(Clone, Debug, Default)]
+pub struct Vouched {
+    /// SSH signatures over the module, without armour.
+    pub task: Vec<Bytes>,
+    pub approval: Option<Approval>,
 }
 
 /// How a run ended.
@@ -324,6 +334,10 @@ pub async fn run(
     };
     let names = shape.selected().map(|node| node.endpoint.name.clone()).collect();
     books.emit(None, Body::RunStarted { task: request.task.clone(), hash: Some(module), targets: names });
+    // A run that nobody can be told of is not begun: no order leaves.
+    if let Some(error) = books.broken.take() {
+        return Err(unreported(&error));
+    }
     for node in books.open_nodes() {
         books.state(node, TargetState::Selected);
         books.state(node, TargetState::Connecting);
@@ -338,11 +352,13 @@ pub async fn run(
     let counts = books.counts.clone();
     books.emit(None, Body::RunFinished { counts: counts.clone(), ms, bytes: Traffic { up, down } });
     match books.broken.take() {
-        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Problem::new("report.write", format!("the report could not be written: {error}")))
-        }
+        Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(unreported(&error)),
         _ => Ok(Finished { counts }),
     }
+}
+
+fn unreported(error: &io::Error) -> Problem {
+    Problem::new("report.write", format!("the report could not be written: {}", files::plain(error)))
 }
 
 struct Running<'a> {
@@ -499,8 +515,8 @@ impl Running<'_> {
             nonce,
             wall,
             diff: self.request.diff,
-            task_signatures: Vec::new(),
-            approval: None,
+            task_signatures: self.request.vouched.task.clone(),
+            approval: self.request.vouched.approval.clone(),
             callees: Vec::new(),
             files: Vec::new(),
             audit: self.request.head.get(),

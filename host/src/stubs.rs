@@ -40,6 +40,10 @@ impl Shelf {
             let text = format!("WAFT_STUB_DIR is {}, which is no directory", dir.display());
             return Err(Problem::new("stub.dir", text).hint("unset it, or make the directory"));
         }
+        // What lies there is run on every target. A directory that was named is the operator's business.
+        if let (None, Some(data)) = (named_dir(), files::data_dir()) {
+            files::guarded(&data, "stubs", "XDG_DATA_HOME")?;
+        }
         let mut stubs = Vec::new();
         for file in dir().map(|dir| files::list(&dir)).unwrap_or_default() {
             if let Some((kind, arch)) = file.file_name().and_then(|name| parse_name(name.to_str()?)) {

@@ -105,22 +105,8 @@ impl Rules {
 
     /// One signature that was read.
     pub fn check(&self, signature: &SshSig, question: Question<'_>) -> Result<Accepted, Problem> {
-        let Question { namespace, message, .. } = question;
-        if signature.namespace() != namespace {
-            let problem = Problem::new(
-                "signature.namespace",
-                format!("it is for the namespace `{}`, not for {namespace}", signature.namespace()),
-            );
-            return Err(problem.hint(match namespace {
-                TASK_NAMESPACE => {
-                    "`waft sign` signs a module; `ssh-keygen -Y sign` of the file itself is something else"
-                }
-                _ => "`waft sign FILE` signs an approval",
-            }));
-        }
+        is_over(signature, question.namespace, question.message)?;
         let key = signature.public_key();
-        let data = to_be_signed(namespace, message, signature.hash_alg())?;
-        key::is_signed(key, &data, signature.signature())?;
         if let Some(problem) = self.revoked.objection(key) {
             return Err(problem);
         }
@@ -156,6 +142,24 @@ impl Rules {
             None => Err(unknown(key)),
         }
     }
+}
+
+/// Whether a signature is for that purpose and over that message, by whomever.
+pub fn is_over(signature: &SshSig, namespace: &str, message: &[u8]) -> Result<(), Problem> {
+    if signature.namespace() != namespace {
+        let problem = Problem::new(
+            "signature.namespace",
+            format!("it is for the namespace `{}`, not for {namespace}", signature.namespace()),
+        );
+        return Err(problem.hint(match namespace {
+            TASK_NAMESPACE => {
+                "`waft sign` signs a module; `ssh-keygen -Y sign` of the file itself is something else"
+            }
+            _ => "`waft sign FILE` signs an approval",
+        }));
+    }
+    let data = to_be_signed(namespace, message, signature.hash_alg())?;
+    key::is_signed(signature.public_key(), &data, signature.signature())
 }
 
 fn unknown(key: &KeyData) -> Problem {

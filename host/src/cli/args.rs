@@ -109,6 +109,19 @@ pub(crate) struct Limits {
     pub(crate) diff: bool,
 }
 
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct Approve {
+    /// Write down what would run, for others to approve with `waft sign FILE`, and run nothing
+    #[arg(long, value_name = "FILE", conflicts_with = "approval")]
+    pub(crate) approval_request: Option<PathBuf>,
+    /// How long that approval is good, from now [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "approval_request")]
+    pub(crate) approval_valid: Option<Duration>,
+    /// Approval to send along, with the signatures in FILE.sig
+    #[arg(long, value_name = "FILE")]
+    pub(crate) approval: Option<PathBuf>,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// A .wasm file, or the name of a built-in task
@@ -123,6 +136,8 @@ pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) limits: Limits,
     #[command(flatten)]
+    pub(crate) approve: Approve,
+    #[command(flatten)]
     pub(crate) targets: Targets,
     #[command(flatten)]
     pub(crate) output: Output,
@@ -135,6 +150,8 @@ pub(crate) struct Exec {
     pub(crate) argv: Vec<String>,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) approve: Approve,
     #[command(flatten)]
     pub(crate) targets: Targets,
     #[command(flatten)]

@@ -63,7 +63,7 @@ pub(super) async fn explain(args: Explain) -> Done {
         Some(selection) => Some(way::hosts(&selection.shape, &selection.setup.resolver).await),
         None => None,
     };
-    let explained = explanation(&task(found), &given, hosts, args.check)?;
+    let explained = explanation(&task(&found), &given, hosts, args.check)?;
     match args.format {
         Format::Human => print::out(&text::text(&explained, Terminal::detect().stdout_paint()))?,
         Format::Json => {
@@ -76,13 +76,13 @@ pub(super) async fn explain(args: Explain) -> Done {
     Ok(0)
 }
 
-fn task(found: Found) -> Task {
+pub(super) fn task(found: &Found) -> Task {
     Task {
-        name: found.name,
-        file: found.file.map(|file| file.display().to_string()),
+        name: found.name.clone(),
+        file: found.file.as_ref().map(|file| file.display().to_string()),
         hash: waft_proto::id::Hash::of(&found.wasm),
         imports: crate::manifest::imports(&found.wasm),
-        manifest: found.manifest,
+        manifest: found.manifest.clone(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! out; 4 unreachable or lost; 5 refused; 130 cancelled. The worst of several is taken.
 
 mod agreement;
+mod approval;
 mod args;
 mod audit;
 mod demo;
@@ -20,8 +21,9 @@ mod tree;
 mod verify;
 
 use args::{Cli, Command};
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use waft_proto::run::Problem;
 
@@ -51,9 +53,9 @@ impl From<Problem> for Failure {
 pub(crate) type Done = Result<u8, Failure>;
 
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::try_parse().unwrap_or_else(|error| misused(&error));
     let done = match cli.command {
-        Command::Compile { args } => return crate::compile::child_main(&args),
+        Command::Compile { args } => return crate::compile::child::main(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "waft", &mut script);
@@ -74,6 +76,24 @@ pub fn main() -> ExitCode {
             ExitCode::from(code)
         }
     }
+}
+
+/// As clap says it, and what it cannot know.
+fn misused(error: &clap::Error) -> ! {
+    // Nobody is left to tell when stderr is gone.
+    let _ = error.print();
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    if let Some(hint) = hint(error.kind(), &words) {
+        let _ = writeln!(std::io::stderr(), "\nhint: {hint}");
+    }
+    std::process::exit(error.exit_code());
+}
+
+fn hint(kind: ErrorKind, words: &[String]) -> Option<&'static str> {
+    let is_exec = words.get(1).is_some_and(|word| word == "exec") && !words.iter().any(|word| word == "--");
+    let is_program = matches!(kind, ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument);
+    (is_exec && is_program)
+        .then_some("put -- before the program: waft exec -t web1 -- systemctl is-active nginx")
 }
 
 fn dispatch(command: Command) -> Done {
@@ -154,4 +174,23 @@ pub(crate) async fn interrupt() {
         }
         std::process::exit(130);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cli, Parser, hint};
+
+    #[test]
+    fn a_program_without_its_dashes_gets_a_hint() {
+        let hinted = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            Cli::try_parse_from(&words).err().map(|error| hint(error.kind(), &words).is_some())
+        };
+        assert_eq!(hinted("waft exec -t web1 uptime"), Some(true));
+        assert_eq!(hinted("waft exec -t web1 ls -l"), Some(true));
+        assert_eq!(hinted("waft exec -t web1"), Some(true));
+        assert_eq!(hinted("waft exec -t web1 -- uptime"), None);
+        assert_eq!(hinted("waft exec --timeout x -- uptime"), Some(false));
+        assert_eq!(hinted("waft ping web1"), Some(false));
+    }
 }

@@ -1,10 +1,10 @@
 //! `waft run` and `waft exec`.
 
 use super::agreement::Agreement;
-use super::args::{Exec, Format, Limits, Output, Run, Targets};
+use super::args::{Approve, Exec, Format, Limits, Output, Run, Targets};
 use super::audit::Recorded;
 use super::targets::{self, Selection};
-use super::{Done, Failure};
+use super::{Done, Failure, approval, explain};
 use crate::compile::{Cache, check_imports};
 use crate::controller::Controller;
 use crate::files;
@@ -30,13 +30,15 @@ pub(super) async fn run(args: Run) -> Done {
     else {
         return Err(Failure::Input(problems));
     };
+    let about = approval::About { task: explain::task(&task), file: task.file.clone() };
     let Found { name, wasm, manifest, .. } = task;
     let asked = manifest.map(|manifest| manifest.grants);
     let mut agreement = Agreement::new(&name, asked, given, &selection.shape)?;
     agreement.settle(&selection.shape, args.output.format).await?;
     selection.shape = agreement.narrowed(selection.shape)?;
     let params = serde_json::Value::Object(params).to_string().into_bytes();
-    start(Job { name, wasm, params, agreement, limits: args.limits, selection, output: args.output }).await
+    let (limits, approve, output) = (args.limits, args.approve, args.output);
+    start(Job { name, wasm, params, agreement, limits, approve, about, selection, output }).await
 }
 
 /// Whoever names the program is the one who asks: nothing is taken from what is given.
@@ -50,10 +52,12 @@ pub(super) async fn exec(args: Exec) -> Done {
     let given = given(&wanted, Some(&task)).map_err(&mut keep).ok();
     let selection = targets::select(&args.targets).map_err(&mut keep).ok();
     let (Some(given), Some(selection)) = (given, selection) else { return Err(Failure::Input(problems)) };
+    let about = approval::About { task: explain::task(&task), file: None };
     let Found { name, wasm, .. } = task;
     let agreement = Agreement::new(&name, None, given, &selection.shape)?;
     let params = serde_json::json!({ "argv": args.argv }).to_string().into_bytes();
-    start(Job { name, wasm, params, agreement, limits: args.limits, selection, output: args.output }).await
+    let (limits, approve, output) = (args.limits, args.approve, args.output);
+    start(Job { name, wasm, params, agreement, limits, approve, about, selection, output }).await
 }
 
 struct Job {
@@ -62,13 +66,17 @@ struct Job {
     params: Vec<u8>,
     agreement: Agreement,
     limits: Limits,
+    approve: Approve,
+    about: approval::About,
     selection: Selection,
     output: Output,
 }
 
 async fn start(job: Job) -> Done {
-    let cache = Cache::new(files::cache_dir().map(|dir| dir.join("artifacts")));
-    let request = Request {
+    let cached =
+        files::cache_dir().map(|dir| files::guarded(&dir, "artifacts", "XDG_CACHE_HOME")).transpose()?;
+    let cache = Cache::new(cached);
+    let mut request = Request {
         task: job.name,
         wasm: job.wasm,
         params: job.params,
@@ -77,7 +85,12 @@ async fn start(job: Job) -> Done {
         diff: job.limits.diff,
         timeout: job.limits.timeout,
         head: Head::default(),
+        vouched: Default::default(),
     };
+    if let Some(file) = &job.approve.approval_request {
+        return approval::ask(file, &job.approve, &request, &job.about, &job.selection).await;
+    }
+    request.vouched = approval::vouched(&job.approve, &request, &job.about, &job.selection.shape)?;
     let mut recorded = Recorded::begin(&request, &job.selection.shape)?;
     let mut reporter = reporter(&job.output);
     let mut controller = Controller::start(job.selection.shape, job.selection.setup)?;
@@ -196,9 +209,11 @@ pub(super) async fn builtin(
     let task = find_task(name)?;
     let given = given(&owned(allow), Some(&task))?;
     let selection = targets::select(targets)?;
+    let about = approval::About { task: explain::task(&task), file: None };
     let Found { name, wasm, .. } = task;
     let agreement = Agreement::new(&name, None, given, &selection.shape)?;
     let timeout = std::time::Duration::from_secs(60);
     let limits = Limits { allow: Vec::new(), timeout, check: false, diff: false };
-    start(Job { name, wasm, params, agreement, limits, selection, output }).await
+    let approve = Approve::default();
+    start(Job { name, wasm, params, agreement, limits, approve, about, selection, output }).await
 }

@@ -1,7 +1,9 @@
-//! `waft sign`: SSH signatures over a module, beside it.
+//! `waft sign`: SSH signatures over a module or an approval, beside it.
 
+use super::approval::page;
 use super::{Done, Failure, print};
 use crate::compile::MODULE_BYTES_MAX;
+use crate::files;
 use crate::report::escape;
 use crate::ssh::keys::{Places, Ring};
 use clap::{Args, ValueEnum};
@@ -14,7 +16,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use waft_proto::run::Problem;
-use waft_trust::{HASH_BYTES, Signer, TASK_NAMESPACE, armour, sealed, signer, task_message, to_be_signed};
+use waft_trust::approval::{Approval, DOCUMENT_BYTES_MAX};
+use waft_trust::{
+    APPROVAL_NAMESPACE, HASH_BYTES, Signer, TASK_NAMESPACE, armour, sealed, signer, task_message,
+    to_be_signed,
+};
 
 /// Bytes of a key file that are read; the longest RSA keys have some 13 KB.
 const KEY_FILE_BYTES_MAX: usize = 64 << 10;
@@ -31,21 +37,22 @@ Examples:
   waft sign ./task.wasm --key ~/.ssh/id_ed25519          # makes ./task.wasm.sig
   waft sign ./task.wasm --key release.pub                # the private half is in the agent
   waft sign ./task.wasm --key second.pub --append        # keeps the signatures that are there
+  waft sign ./restart.approval                           # says what is approved, and adds to ./restart.approval.sig
 
-Signed is the text `waft-task-v1\\nblake3:HASH\\n` in the namespace waft-task. `ssh-keygen -Y sign` and `-Y verify` \
+Of an approval (`waft run --approval-request`) the file itself is signed, in the namespace waft-approval. Of a module it is the text `waft-task-v1\\nblake3:HASH\\n` in the namespace waft-task. `ssh-keygen -Y sign` and `-Y verify` \
 with `-n waft-task` make and verify the same over that text.")]
 pub(crate) struct Sign {
-    /// The module
-    #[arg(value_name = "TASK.wasm")]
+    /// The module or the approval
+    #[arg(value_name = "FILE")]
     task: PathBuf,
     /// Private key, or a public key or certificate whose private key is in the agent or beside it; may be repeated
     /// [default: the first of ~/.ssh/id_ed25519, id_ecdsa, id_rsa]
     #[arg(long, value_name = "FILE")]
     key: Vec<PathBuf>,
-    /// Where the signatures go; - is stdout [default: TASK.wasm.sig]
+    /// Where the signatures go; - is stdout [default: FILE.sig]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Keep the signatures by other keys that are in that file
+    /// Keep the signatures by other keys that are in that file; those on an approval are always kept
     #[arg(long)]
     append: bool,
     /// How it is told what was signed
@@ -68,23 +75,21 @@ pub(super) fn beside(task: &Path) -> PathBuf {
 }
 
 pub(super) async fn sign(args: Sign) -> Done {
-    let (hash, head) = hash(&args.task)?;
-    if head != WASM_MAGIC {
-        return Err(
-            Problem::new("sign.task", format!("{} is no WebAssembly module", args.task.display())).into()
-        );
-    }
+    let subject = Subject::read(&args.task)?;
     let to_stdout = args.output.as_deref() == Some(Path::new("-"));
     if to_stdout && args.format == Format::Json {
         return Err(Problem::new("usage.format", "signatures on stdout leave no place for JSON").into());
     }
     let output = args.output.clone().unwrap_or_else(|| beside(&args.task));
+    if let (Subject::Approval(approval, _), false) = (&subject, to_stdout || args.format == Format::Json) {
+        print::out(&page(approval))?;
+    }
     // Before anybody is asked for a passphrase.
     let there = if to_stdout { None } else { existing(&output)? };
     let keys = if args.key.is_empty() { vec![default_key()?] } else { args.key };
     let mut made: Vec<Made> = Vec::new();
     for file in &keys {
-        let new = seal(file, TASK_NAMESPACE, task_message(&hash).as_bytes()).await?;
+        let new = seal(file, subject.namespace(), &subject.message()).await?;
         if made.iter().any(|made| made.key == new.key) {
             return Err(Problem::new("sign.key", format!("{} is given twice", file.display())).into());
         }
@@ -95,21 +100,79 @@ pub(super) async fn sign(args: Sign) -> Done {
         return print::out(&text).map(|()| 0);
     }
     let before = there.as_deref().unwrap_or_default();
-    let kept = if args.append { kept(before, &made) } else { String::new() };
+    let kept = if args.append || matches!(subject, Subject::Approval(..)) {
+        kept(before, &made)
+    } else {
+        String::new()
+    };
     write(&output, &(kept + &text), there.is_some()).map_err(|error| {
         Problem::new("sign.write", format!("{} cannot be written: {error}", output.display()))
     })?;
-    tell(&args.task, &hash, &output, &made, args.format)?;
+    tell(&args.task, &subject, &output, &made, args.format)?;
     Ok(0)
 }
 
-fn tell(
-    task: &Path,
-    hash: &[u8; HASH_BYTES],
-    output: &Path,
-    made: &[Made],
-    format: Format,
-) -> Result<(), Failure> {
+/// What is signed.
+pub(super) enum Subject {
+    /// blake3 of a module.
+    Task([u8; HASH_BYTES]),
+    Approval(Approval, Vec<u8>),
+}
+
+impl Subject {
+    pub(super) fn read(file: &Path) -> Result<Subject, Problem> {
+        let (hash, head) = hash(file)?;
+        if head == WASM_MAGIC {
+            return Ok(Subject::Task(hash));
+        }
+        if !head.starts_with(b"{") {
+            let text = format!("{} is neither a WebAssembly module nor an approval", file.display());
+            return Err(Problem::new("sign.task", text));
+        }
+        let failed = |error: io::Error| {
+            let text = format!("{} cannot be read: {}", file.display(), files::plain(&error));
+            Problem::new("task.read", text)
+        };
+        let document = read(file, DOCUMENT_BYTES_MAX).map_err(failed)?;
+        let approval = Approval::parse(&document).map_err(|problem| Problem {
+            message: format!("{}: {}", file.display(), problem.message),
+            ..problem
+        })?;
+        Ok(Subject::Approval(approval, document))
+    }
+
+    pub(super) fn namespace(&self) -> &'static str {
+        match self {
+            Subject::Task(_) => TASK_NAMESPACE,
+            Subject::Approval(..) => APPROVAL_NAMESPACE,
+        }
+    }
+
+    pub(super) fn message(&self) -> Vec<u8> {
+        match self {
+            Subject::Task(hash) => task_message(hash).into_bytes(),
+            Subject::Approval(_, document) => document.clone(),
+        }
+    }
+
+    /// blake3 of the module that it is about.
+    pub(super) fn module(&self) -> [u8; HASH_BYTES] {
+        match self {
+            Subject::Task(hash) => *hash,
+            Subject::Approval(approval, _) => approval.module.0,
+        }
+    }
+
+    /// The document as JSON; `null` for a module.
+    pub(super) fn json(&self) -> Value {
+        match self {
+            Subject::Task(_) => Value::Null,
+            Subject::Approval(_, document) => serde_json::from_slice(document).unwrap_or_default(),
+        }
+    }
+}
+
+fn tell(task: &Path, subject: &Subject, output: &Path, made: &[Made], format: Format) -> Result<(), Failure> {
     let signers: Vec<(Signer, &Path)> =
         made.iter().map(|made| (signer(&made.key), made.file.as_path())).collect();
     if format == Format::Json {
@@ -123,12 +186,17 @@ fn tell(
             .collect();
         return print::json(&json!({
             "task": task.to_string_lossy(),
-            "hash": format!("blake3:{}", hex(hash)),
+            "hash": format!("blake3:{}", hex(&subject.module())),
+            "approval": subject.json(),
             "output": output.to_string_lossy(),
             "signatures": signatures,
         }));
     }
-    let mut text = format!("{} blake3:{}\n", escape::cell(&task.to_string_lossy()), hex(hash));
+    let name = escape::cell(&task.to_string_lossy());
+    let mut text = match subject {
+        Subject::Task(hash) => format!("{name} blake3:{}\n", hex(hash)),
+        Subject::Approval(..) => format!("{name}\n"),
+    };
     for (signer, _) in &signers {
         text += &format!("signed by {}\n", signer_text(signer));
     }
@@ -175,7 +243,7 @@ pub(super) fn read(file: &Path, bytes_max: usize) -> io::Result<Vec<u8>> {
 pub(super) fn hash(task: &Path) -> Result<([u8; HASH_BYTES], Vec<u8>), Problem> {
     let failed =
         |why: String| Problem::new("task.read", format!("the task {} cannot be read: {why}", task.display()));
-    let mut file = File::open(task).map_err(|error| failed(error.to_string()))?;
+    let mut file = File::open(task).map_err(|error| failed(files::plain(&error)))?;
     let mut hasher = blake3::Hasher::new();
     let mut head: Vec<u8> = Vec::new();
     let mut portion = vec![0; PORTION_BYTES];
@@ -217,7 +285,7 @@ struct Made {
 /// Signs with the key that the file has or names.
 async fn seal(file: &Path, namespace: &str, message: &[u8]) -> Result<Made, Problem> {
     let named = |why: String| Problem::new("sign.key", format!("{}: {why}", file.display()));
-    let bytes = read(file, KEY_FILE_BYTES_MAX).map_err(|error| named(error.to_string()))?;
+    let bytes = read(file, KEY_FILE_BYTES_MAX).map_err(|error| named(files::plain(&error)))?;
     let text = String::from_utf8_lossy(&bytes);
     let agent =
         std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from).filter(|path| !path.as_os_str().is_empty());

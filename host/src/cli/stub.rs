@@ -84,7 +84,7 @@ fn path(args: &StubPath) -> Done {
                 Problem::new("stub.unpack", "there is no home directory to unpack a stub into")
             })?;
             let name = format!("{}-{}-{}", kind.word(), arch.word(), stub.blob.hash.short());
-            let file = dir.join("stubs").join(name);
+            let file = files::guarded(&dir, "stubs", "XDG_CACHE_HOME")?.join(name);
             files::write_private(&file, &raw).map_err(failed)?;
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
             file

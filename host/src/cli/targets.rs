@@ -52,7 +52,13 @@ pub(super) fn select(args: &Targets) -> Result<Selection, Vec<Problem>> {
     let shelf = Arc::new(Shelf::load().map_err(|problem| vec![problem])?);
     let resolver = SshResolver::new(args.ssh_config.clone(), args.known_hosts.clone(), args.identity.clone());
     let key = Some(identity::own().map_err(|problem| vec![problem])?);
-    let memory = files::state_dir().map_or_else(Memory::none, |dir| Memory::load(dir.join("hosts")));
+    let memory = match files::state_dir() {
+        Some(dir) => {
+            let dir = files::guarded(&dir, "", "XDG_STATE_HOME").map_err(|problem| vec![problem])?;
+            Memory::load(dir.join("hosts"))
+        }
+        None => Memory::none(),
+    };
     Ok(Selection { shape, setup: Setup { resolver: Arc::new(resolver), shelf, memory, key } })
 }
 

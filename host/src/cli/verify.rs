@@ -1,7 +1,9 @@
-//! `waft verify`: who has signed a module, by the rules that the caller has.
+//! `waft verify`: who has signed a module or an approval, by the rules that the caller has.
 
-use super::sign::{Format, beside, hash, hex, read, signer_json, signer_text};
+use super::approval::page;
+use super::sign::{Format, Subject, beside, hex, read, signer_json, signer_text};
 use super::{Done, Failure, print};
+use crate::files;
 use crate::report::{Terminal, escape, problem};
 use chrono::{Local, NaiveDate, TimeZone};
 use clap::Args;
@@ -11,10 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use waft_proto::run::Problem;
 use waft_trust::time::Civil;
-use waft_trust::{
-    AllowedSigners, HASH_BYTES, Question, Revocations, Rules, TASK_NAMESPACE, Verdict, allowed, armour,
-    revoked, task_message,
-};
+use waft_trust::{AllowedSigners, Question, Revocations, Rules, Verdict, allowed, armour, revoked};
 
 /// Exit code when no signature counts.
 const REFUSED: u8 = 5;
@@ -25,14 +24,15 @@ Examples:
   waft verify ./task.wasm                                # by ~/.config/waft/allowed_signers
   waft verify ./task.wasm --allowed-signers signers -I release@example.com
   waft verify ./task.wasm --allowed-signers signers --revoked revoked.krl --format json
+  waft verify ./restart.approval --needed 2              # by two people, each with a key of his own
 
 One good signature is enough: by a signer who is allowed and not revoked. The exit code is 0 then, else 5, and 2 when \
 a file cannot be read. The files are those of ssh-keygen(1): ALLOWED SIGNERS, and KEY REVOCATION LISTS or a list of public keys.")]
 pub(crate) struct Verify {
-    /// The module
-    #[arg(value_name = "TASK.wasm")]
+    /// The module or the approval
+    #[arg(value_name = "FILE")]
     task: PathBuf,
-    /// The signatures [default: TASK.wasm.sig]
+    /// The signatures [default: FILE.sig]
     #[arg(short, long, value_name = "FILE")]
     signature: Option<PathBuf>,
     /// Who may sign [default: ~/.config/waft/allowed_signers]
@@ -44,38 +44,66 @@ pub(crate) struct Verify {
     /// Who must have signed, as the allowed signers name him
     #[arg(short = 'I', long = "identity-name", value_name = "PRINCIPAL")]
     principal: Option<String>,
+    /// How many people must have signed an approval
+    #[arg(short, long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    needed: u8,
     /// How the verdicts are printed
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     format: Format,
 }
 
 pub(super) async fn verify(args: Verify) -> Done {
-    let (hash, _) = hash(&args.task)?;
+    let subject = Subject::read(&args.task)?;
     let rules = rules(&args)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(|since| since.as_secs());
     let now = now.map_err(|_| {
         Failure::Own(Problem::new("verify.clock", "the clock of this machine is before 1970"))
     })?;
-    let message = task_message(&hash);
+    let message = subject.message();
     let principal = args.principal.as_deref();
-    let question = Question { namespace: TASK_NAMESPACE, message: message.as_bytes(), now, principal };
-    let verdicts = match signatures(&args)? {
-        Some(file) => rules.judge(&file, question),
-        None => Vec::new(),
-    };
+    let question = Question { namespace: subject.namespace(), message: &message, now, principal };
+    let file = signatures(&args)?;
+    let verdicts = file.as_deref().map(|file| rules.judge(file, question)).unwrap_or_default();
+    let end = end(&args, &subject, &rules, file.as_deref().unwrap_or_default(), &verdicts, now);
     match args.format {
-        Format::Human => human(&args, &verdicts)?,
-        Format::Json => json(&args, &hash, &verdicts)?,
+        Format::Human => human(&args, &subject, &verdicts, end.as_ref())?,
+        Format::Json => json(&args, &subject, &verdicts, end.is_none())?,
     }
-    Ok(if is_good(&verdicts) { 0 } else { REFUSED })
+    Ok(if end.is_none() { 0 } else { REFUSED })
+}
+
+/// What the whole comes to; nothing when it is good.
+fn end(
+    args: &Verify,
+    subject: &Subject,
+    rules: &Rules,
+    file: &[u8],
+    verdicts: &[Verdict],
+    now: u64,
+) -> Option<Problem> {
+    if let Subject::Approval(_, document) = subject {
+        let signatures: Vec<Vec<u8>> = armour::parse(file).iter().filter_map(armour::Block::bytes).collect();
+        if let Err(problem) = waft_trust::approved(document, &signatures, rules, args.needed.into(), now) {
+            return Some(problem);
+        }
+    }
+    (!is_good(verdicts)).then(|| unsigned(args, &signature_file(args), verdicts))
 }
 
 fn is_good(verdicts: &[Verdict]) -> bool {
     verdicts.iter().any(|verdict| verdict.outcome.is_ok())
 }
 
-fn human(args: &Verify, verdicts: &[Verdict]) -> Result<(), Failure> {
+fn human(
+    args: &Verify,
+    subject: &Subject,
+    verdicts: &[Verdict],
+    end: Option<&Problem>,
+) -> Result<(), Failure> {
     let file = signature_file(args);
+    if let Subject::Approval(approval, _) = subject {
+        print::out(&page(approval))?;
+    }
     for verdict in verdicts {
         let by = verdict.signer.as_ref().map(signer_text);
         match &verdict.outcome {
@@ -91,8 +119,8 @@ fn human(args: &Verify, verdicts: &[Verdict]) -> Result<(), Failure> {
             }
         }
     }
-    if !is_good(verdicts) {
-        print::error(&unsigned(args, &file, verdicts));
+    if let Some(problem) = end {
+        print::error(problem);
     }
     Ok(())
 }
@@ -116,13 +144,14 @@ fn unsigned(args: &Verify, file: &Path, verdicts: &[Verdict]) -> Problem {
     }
 }
 
-fn json(args: &Verify, hash: &[u8; HASH_BYTES], verdicts: &[Verdict]) -> Result<(), Failure> {
+fn json(args: &Verify, subject: &Subject, verdicts: &[Verdict], good: bool) -> Result<(), Failure> {
     let signatures: Vec<Value> = verdicts.iter().map(verdict_json).collect();
     print::json(&json!({
         "task": args.task.to_string_lossy(),
-        "hash": format!("blake3:{}", hex(hash)),
+        "hash": format!("blake3:{}", hex(&subject.module())),
+        "approval": subject.json(),
         "signature_file": signature_file(args).to_string_lossy(),
-        "good": is_good(verdicts),
+        "good": good,
         "signatures": signatures,
     }))
 }
@@ -161,7 +190,7 @@ fn signatures(args: &Verify) -> Result<Option<Vec<u8>>, Problem> {
 }
 
 fn unreadable(file: &Path, error: &std::io::Error) -> Problem {
-    Problem::new("verify.read", format!("{} cannot be read: {error}", file.display()))
+    Problem::new("verify.read", format!("{} cannot be read: {}", file.display(), files::plain(error)))
 }
 
 /// All that is wrong with the files is told at once.

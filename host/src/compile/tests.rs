@@ -124,7 +124,7 @@ fn a_module_has_a_size() {
 async fn an_artifact_is_compiled_once() {
     let dir = tempfile::tempdir().expect("a directory");
     let first = fast(&kept_in(dir.path(), ECHO), MODULE).await;
-    assert_eq!(first.as_deref(), Ok("__compile x86_64 fast\n"));
+    assert_eq!(first.as_deref(), Ok("__compile x86_64 fast 6442450944 300\n"));
     // A compiler that fails is not asked.
     assert_eq!(fast(&kept_in(dir.path(), CAT), MODULE).await, first);
 }
@@ -134,10 +134,10 @@ async fn each_module_and_engine_has_its_own_artifact() {
     let dir = tempfile::tempdir().expect("a directory");
     let cache = kept_in(dir.path(), ECHO);
     for (arch, profile, expected) in [
-        (Arch::X86_64, Profile::Fast, "__compile x86_64 fast\n"),
-        (Arch::X86_64, Profile::Small, "__compile x86_64 small\n"),
-        (Arch::Aarch64, Profile::Fast, "__compile aarch64 fast\n"),
-        (Arch::Aarch64, Profile::Small, "__compile aarch64 small\n"),
+        (Arch::X86_64, Profile::Fast, "__compile x86_64 fast 6442450944 300\n"),
+        (Arch::X86_64, Profile::Small, "__compile x86_64 small 6442450944 300\n"),
+        (Arch::Aarch64, Profile::Fast, "__compile aarch64 fast 6442450944 300\n"),
+        (Arch::Aarch64, Profile::Small, "__compile aarch64 small 6442450944 300\n"),
     ] {
         assert_eq!(compiled(&cache, MODULE, arch, profile).await.as_deref(), Ok(expected));
         // From the cache.
@@ -174,7 +174,7 @@ async fn a_damaged_artifact_is_made_again() {
 #[tokio::test]
 async fn without_a_directory_nothing_is_kept() {
     let echo = Cache::new(None).compiler(PathBuf::from(ECHO));
-    assert_eq!(fast(&echo, MODULE).await.as_deref(), Ok("__compile x86_64 fast\n"));
+    assert_eq!(fast(&echo, MODULE).await.as_deref(), Ok("__compile x86_64 fast 6442450944 300\n"));
     fast(&Cache::new(None).compiler(PathBuf::from(CAT)), MODULE).await.expect_err("compiled again");
 }
 
@@ -183,7 +183,10 @@ async fn a_cache_that_cannot_be_written_costs_time_only() {
     let dir = tempfile::tempdir().expect("a directory");
     let blocked = dir.path().join("a file");
     std::fs::write(&blocked, "").expect("a file");
-    assert_eq!(fast(&kept_in(&blocked, ECHO), MODULE).await.as_deref(), Ok("__compile x86_64 fast\n"));
+    assert_eq!(
+        fast(&kept_in(&blocked, ECHO), MODULE).await.as_deref(),
+        Ok("__compile x86_64 fast 6442450944 300\n")
+    );
 }
 
 #[tokio::test]

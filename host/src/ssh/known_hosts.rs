@@ -59,7 +59,9 @@ pub fn lookup(files: &[PathBuf], host: &str, port: u16) -> Known {
         let text = String::from_utf8_lossy(&bytes);
         // Line by line, so that one bad line does not hide the others. Words may stand any blanks apart.
         let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-        for entry in lines.filter_map(|line| KnownHosts::new(&line).next()?.ok()) {
+        let entries =
+            lines.filter(|line| !is_deep(line)).filter_map(|line| KnownHosts::new(&line).next()?.ok());
+        for entry in entries {
             if !matches(&entry, &name) {
                 continue;
             }
@@ -72,6 +74,12 @@ pub fn lookup(files: &[PathBuf], host: &str, port: u16) -> Known {
         }
     }
     known
+}
+
+/// Whether the key of a line would take a decoder too deep: such a line is none that can be read.
+fn is_deep(line: &str) -> bool {
+    let decoded = line.split(' ').filter_map(|word| data_encoding::BASE64.decode(word.as_bytes()).ok());
+    decoded.into_iter().any(|bytes| waft_trust::is_deep(&bytes))
 }
 
 fn matches(entry: &Entry, name: &str) -> bool {
@@ -127,6 +135,12 @@ pub fn judge(
     host: &str,
     strict: Strict,
 ) -> Result<Verdict, Problem> {
+    // Before anything decodes it: this comes from whoever answered.
+    if waft_trust::is_deep(shown) {
+        let text =
+            format!("{name} showed a host key that cannot be read: it has certificates within certificates");
+        return Err(Problem::new("ssh.host_key", text));
+    }
     if known.is_revoked(shown) {
         return Err(Problem::new(
             "ssh.host_key",
@@ -183,4 +197,4 @@ pub fn learn(file: &Path, host: &str, port: u16, key: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

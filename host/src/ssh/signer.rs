@@ -108,6 +108,10 @@ impl Orders {
         if request.user != order.user {
             return Err(refuse(&format!("the order for {name} names the user {}", order.user)));
         }
+        // Before anything decodes it.
+        if waft_trust::is_deep(&request.host_key) {
+            return Err(refuse("the session's host key has certificates within certificates"));
+        }
         let host_key = accepted_host_key(order, &request.host_key).ok_or_else(|| {
             refuse(&format!(
                 "the session's host key is not known for {name}: {}",

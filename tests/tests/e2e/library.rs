@@ -148,6 +148,7 @@ fn task(name: &str) -> Result<Request> {
         check: false,
         timeout: LIMIT,
         head: waft::run::Head::default(),
+        vouched: Default::default(),
     })
 }
 

@@ -25,6 +25,7 @@ fn request() -> Request {
         diff: false,
         timeout: Duration::from_secs(90),
         head: Head::default(),
+        vouched: Default::default(),
     }
 }
 

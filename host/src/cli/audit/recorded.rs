@@ -2,7 +2,7 @@
 
 use crate::audit::{self, Actor, Recorder};
 use crate::cli::{Failure, interrupt};
-use crate::event::Event;
+use crate::event::{Body, Event};
 use crate::report::is_closed_pipe;
 use crate::run::Request;
 use crate::tree::Shape;
@@ -28,15 +28,19 @@ impl Recorded {
     }
 
     /// A reader that went away is no reason to record less. So an error of `show` is not passed on, after which a run
-    /// tells nothing more, but cancels the run from here.
+    /// tells nothing more, but cancels the run from here. Only a run whose beginning cannot be recorded is not begun.
     pub(in crate::cli) fn event(
         &mut self,
         event: &Event,
         show: impl FnOnce(&Event) -> io::Result<()>,
     ) -> io::Result<()> {
         if let Err(problem) = self.recorder.event(event) {
+            let error = io::Error::other(problem.message.clone());
             self.unrecorded = Some(problem);
             self.stop.notify_one();
+            if let Body::RunStarted { .. } = &event.body {
+                return Err(error);
+            }
         }
         if self.unshown.is_none()
             && let Err(error) = show(event)
@@ -76,7 +80,7 @@ impl Recorded {
 mod tests {
     use super::*;
     use crate::audit::Log;
-    use crate::event::{Body, Sequence};
+    use crate::event::Sequence;
     use crate::tree::{Endpoint, Target, shape};
     use std::os::unix::fs::PermissionsExt;
     use std::time::{Duration, SystemTime};
@@ -92,6 +96,7 @@ mod tests {
             diff: false,
             timeout: Duration::from_secs(1),
             head: crate::run::Head::default(),
+            vouched: Default::default(),
         }
     }
 
@@ -140,24 +145,38 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_run_that_cannot_be_recorded_stops_and_is_still_shown() {
+    /// What a record says of a directory that was opened to others after so many events of a run.
+    async fn broken_after(recorded_events: usize) -> (Vec<bool>, usize, usize) {
         let dir = tempfile::tempdir().expect("a directory");
         let log = audit::at(dir.path().join("waft/audit"));
         let mut recorded = recorded(&log);
-        let open = std::fs::Permissions::from_mode(0o777);
-        std::fs::set_permissions(dir.path().join("waft/audit"), open).expect("changed");
-        let mut shown = 0;
-        for event in events() {
+        let (mut shown, mut goes_on) = (0, Vec::new());
+        for (at, event) in events().into_iter().enumerate() {
+            if at == recorded_events {
+                let open = std::fs::Permissions::from_mode(0o777);
+                std::fs::set_permissions(dir.path().join("waft/audit"), open).expect("changed");
+            }
             let show = |_: &Event| {
                 shown += 1;
                 Ok(())
             };
-            recorded.event(&event, show).expect("the run goes on to its end");
+            goes_on.push(recorded.event(&event, show).is_ok());
         }
         assert!(stops(&recorded).await);
-        assert_eq!((shown, lines(&log)), (2, 0));
         let Err(Failure::Own(problem)) = recorded.end() else { panic!("it ended well") };
         assert_eq!(problem.code, "audit.mode");
+        (goes_on, shown, lines(&log))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_that_cannot_be_recorded_any_more_stops_and_is_still_shown() {
+        assert_eq!(broken_after(1).await, (vec![true, true], 2, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_whose_beginning_cannot_be_recorded_is_not_begun() {
+        let (goes_on, _, lines) = broken_after(0).await;
+        assert!(!goes_on[0]);
+        assert_eq!(lines, 0);
     }
 }

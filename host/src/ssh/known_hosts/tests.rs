@@ -50,6 +50,28 @@ fn keys(seeds: &[u8]) -> Known {
     Known { keys: seeds.iter().map(|seed| wire(*seed)).collect(), ..Known::default() }
 }
 
+/// A certificate whose authority is a certificate whose authority is .., as deep as a frame has room for.
+pub(in crate::ssh) fn nested() -> Vec<u8> {
+    const BYTES: usize = 60_000;
+    let string = |bytes: &[u8]| [&(bytes.len() as u32).to_be_bytes()[..], bytes].concat();
+    let mut nested: Vec<u8> = Vec::new();
+    while nested.len() < BYTES {
+        let head = [string(b"ssh-ed25519-cert-v01@openssh.com"), string(b""), string(&[0; 32]), vec![0; 8]];
+        let middle = [vec![0, 0, 0, 2], string(b""), string(b""), vec![0; 16], vec![0; 12]];
+        nested = [head.concat(), middle.concat(), string(&nested)].concat();
+    }
+    nested
+}
+
+#[test]
+fn certificates_within_certificates_do_not_take_the_stack() {
+    let base64 = data_encoding::BASE64.encode(&nested());
+    let lines = format!("{HOST} ssh-ed25519-cert-v01@openssh.com {base64}\n{HOST} {}\n", text(1));
+    assert_eq!(found(&lines, HOST, PORT), keys(&[1]));
+    let problem = judge(&keys(&[1]), &nested(), "web-1", HOST, Strict::No).expect_err("refused");
+    assert!(problem.message.contains("certificates within certificates"), "{problem}");
+}
+
 #[test]
 fn a_plain_name() {
     assert!(names("web-1.example", HOST, PORT));

@@ -207,6 +207,8 @@ fn a_host_key_that_is_not_known_for_the_name_is_refused() {
         ..request()
     };
     refused(order(), &shown, "host key is not known for db-1");
+    let nested = SignRequest { host_key: crate::ssh::known_hosts::tests::nested(), ..request() };
+    refused(order(), &nested, "certificates within certificates");
     refused(Order { known: Known::default(), ..order() }, &request(), "host key is not known for db-1");
     refused(
         order(),
