@@ -103,6 +103,7 @@ pub(crate) fn task(name: &str, wasm: &[u8]) -> Request {
         params: b"{}".to_vec(),
         allow: Vec::new(),
         check: false,
+        diff: false,
         timeout: TASK_TIMEOUT,
         head: waft::run::Head::default(),
         vouched: Default::default(),

@@ -170,7 +170,8 @@ impl Books<'_> {
     }
 
     fn changes(&mut self, node: NodeId, bytes: &[u8]) {
-        let Some(target) = self.targets.get_mut(&node).filter(|_| self.check) else { return };
+        // A target's policy may make a dry run of any run, so it may tell changes unasked.
+        let Some(target) = self.targets.get_mut(&node).filter(|target| !target.done) else { return };
         let before = target.changes.push(bytes);
         let new = target.changes.changes.list.get(before..).unwrap_or_default().to_vec();
         let name = target.name.clone();
@@ -194,9 +195,11 @@ impl Books<'_> {
         let changed = result.as_ref().is_some_and(|result| result.get("changed") == Some(&true.into()));
         let status = match outcome.status {
             // What was found counts, whatever the task says; what it says beyond that may be no file's.
-            Status::Ok if changed || (self.check && outcome.changes > 0) => Status::Changed,
+            Status::Ok if changed || outcome.changes > 0 => Status::Changed,
             status => status,
         };
+        let changes = target.changes.finish(outcome.changes);
+        let changes = (self.check || changes != dry::Changes::default()).then_some(changes);
         let body = TargetResult {
             status,
             exit_code: outcome.exit_code,
@@ -214,7 +217,7 @@ impl Books<'_> {
             policy: target.policy,
             audit: outcome.audit,
             problem: outcome.problem,
-            changes: self.check.then(|| target.changes.finish(outcome.changes)),
+            changes,
         };
         let name = target.name.clone();
         for (stream, bytes) in rest.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {

@@ -74,7 +74,7 @@ impl Page {
         let supports = if task.check {
             "the task says that it supports one"
         } else {
-            "the task does not say that it supports one"
+            "the task does not say that it supports one; what it writes is kept apart all the same"
         };
         self.field("dry run", supports);
         for (module, functions) in &task.imports {

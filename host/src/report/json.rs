@@ -47,7 +47,7 @@ enum Fields<'a> {
     Text { stream: &'static str, text: &'a str },
     Bytes { stream: &'static str, base64: String },
     Change(&'a Change),
-    Result(ResultFields<'a>),
+    Result(Box<ResultFields<'a>>),
     RunFinished { counts: BTreeMap<Rank, u64>, ms: u64, bytes: Bytes },
 }
 
@@ -159,7 +159,7 @@ pub fn line(event: &Event) -> io::Result<Option<String>> {
             ("output", fields)
         }
         Body::Change(change) => ("change", Fields::Change(change)),
-        Body::Result(result) => ("result", Fields::Result(result.as_ref().into())),
+        Body::Result(result) => ("result", Fields::Result(Box::new(result.as_ref().into()))),
         Body::RunFinished { counts, ms, bytes } => {
             // All statuses are there, also those that did not occur: a reader can say `.counts.failed > 0`.
             let of = |status: Status| (Rank(status), counts.get(&status).copied().unwrap_or(0));

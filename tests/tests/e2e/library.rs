@@ -146,6 +146,7 @@ fn task(name: &str) -> Result<Request> {
         params: b"{}".to_vec(),
         allow: Vec::new(),
         check: false,
+        diff: false,
         timeout: LIMIT,
         head: waft::run::Head::default(),
         vouched: Default::default(),

@@ -1,6 +1,7 @@
 //! `waft` against real sshd, as a user runs it.
 
 mod audit;
+mod check;
 mod counters;
 mod demo;
 mod direct;

@@ -189,6 +189,10 @@ impl Human {
         self.fold.add(place, &escape::cell(name), result, shown, ellipsis);
         let paint = self.screen.terminal.stderr_paint();
         if let Some(changes) = &result.changes {
+            let open = !result.stdout.is_empty() && !result.stdout.ends_with(b"\n");
+            if open && matches!(self.shape, Shape::One(_)) && !self.screen.terminal.stdout_tty {
+                self.screen.out(b"\n")?;
+            }
             self.dry(name, changes)?;
         }
         if !result.status.is_done() {

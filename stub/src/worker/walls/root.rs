@@ -128,13 +128,14 @@ fn bind(
     over: Option<(&mut Overlays<'_>, u32)>,
 ) -> rustix::io::Result<()> {
     let path = dir.path.trim_start_matches('/');
+    let dry = over.is_some();
     if path.is_empty() {
         if let Some((overlays, number)) = over {
             overlays.cover(number, source, source);
         }
         mount_bind_recursive(own(source), place)?;
         *root = open(place, PATH_ONLY, Mode::empty())?;
-        return restrict(root, dir.writable);
+        return restrict(root, dir.writable, dry);
     }
     // Inside another granted directory it is there already, and nothing may be made there.
     if !known.iter().any(|outer| holds(&outer.path, &dir.path)) {
@@ -148,7 +149,7 @@ fn bind(
     }
     mount_bind_recursive(own(source), own(&within(root, path)?))?;
     // Opened anew, because now it is the mount.
-    restrict(&within(root, path)?, dir.writable)
+    restrict(&within(root, path)?, dir.writable, dry)
 }
 
 fn holds(outer: &str, inner: &str) -> bool {
@@ -178,11 +179,14 @@ pub(super) fn own(descriptor: &OwnedFd) -> String {
 }
 
 /// Nothing is executed from there, no set-uid program counts, and what is granted `ro` is read-only, all that is mounted
-/// below included.
-fn restrict(mount: &OwnedFd, writable: bool) -> rustix::io::Result<()> {
+/// below included. In a dry run no device is opened either: some, a watchdog for one, obey whoever opens them.
+fn restrict(mount: &OwnedFd, writable: bool, dry: bool) -> rustix::io::Result<()> {
     let mut set = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     if !writable {
         set |= libc::MOUNT_ATTR_RDONLY;
+    }
+    if dry {
+        set |= libc::MOUNT_ATTR_NODEV;
     }
     match set_attributes(mount, set, libc::AT_RECURSIVE) {
         // Before Linux 5.12: what is mounted below it keeps what it was.
@@ -190,6 +194,9 @@ fn restrict(mount: &OwnedFd, writable: bool) -> rustix::io::Result<()> {
             let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NOEXEC;
             if !writable {
                 flags |= MountFlags::RDONLY;
+            }
+            if dry {
+                flags |= MountFlags::NODEV;
             }
             mount_remount(own(mount), flags, c"")
         }
