@@ -104,6 +104,7 @@ pub(crate) fn task(name: &str, wasm: &[u8]) -> Request {
         allow: Vec::new(),
         check: false,
         timeout: TASK_TIMEOUT,
+        secrets: waft::secret::Sent::default(),
     }
 }
 

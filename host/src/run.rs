@@ -12,6 +12,7 @@
 use crate::compile::{self, Cache};
 use crate::controller::{Controller, Seen};
 use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, TextCutter, Traffic};
+use crate::secret::plan::{self as secret, Sent};
 use crate::tree::{Shape, ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -25,6 +26,9 @@ use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::limits::{INLINE_INPUT_BYTES_MAX, SHUTDOWN_MS};
 use waft_proto::msg::{self, BlobKind, Engine, Input, Order, Profile, Report};
 use waft_proto::run::{Problem, Status, TargetState};
+use waft_proto::secret::redact::{Patterns, Redactor};
+use waft_proto::secret::sealed::{self, Bound};
+use zeroize::Zeroizing;
 
 /// Output kept of each stream of each target for its result, bytes; the live output is not cut.
 pub const CAPTURE_BYTES_MAX: usize = 1024 * 1024;
@@ -47,6 +51,8 @@ pub struct Request {
     pub check: bool,
     /// Running time per target.
     pub timeout: Duration,
+    /// Each target gets those that it is granted.
+    pub secrets: Sent,
 }
 
 /// How a run ended.
@@ -69,6 +75,8 @@ struct Target {
     cutters: BTreeMap<Stream, TextCutter>,
     bytes: Traffic,
     policy: Policy,
+    /// Takes the secrets out once more: a target may have left them in.
+    redactor: Redactor,
     done: bool,
 }
 
@@ -119,6 +127,13 @@ impl Books<'_> {
 
     fn output(&mut self, node: NodeId, stream: Stream, bytes: Vec<u8>) {
         let Some(target) = self.targets.get_mut(&node).filter(|target| !target.done) else { return };
+        let bytes = target.redactor.push(stream, bytes);
+        self.clean_output(node, stream, bytes);
+    }
+
+    /// Output without secrets.
+    fn clean_output(&mut self, node: NodeId, stream: Stream, bytes: Vec<u8>) {
+        let Some(target) = self.targets.get_mut(&node) else { return };
         match stream {
             Stream::Stdout => target.stdout.add(&bytes),
             Stream::Stderr | Stream::Log => target.stderr.add(&bytes),
@@ -132,8 +147,14 @@ impl Books<'_> {
     }
 
     /// The one result of a target; a second is ignored.
-    fn end(&mut self, node: NodeId, outcome: msg::Outcome) {
+    fn end(&mut self, node: NodeId, mut outcome: msg::Outcome) {
         let Some(target) = self.targets.get_mut(&node).filter(|target| !target.done) else { return };
+        for (stream, bytes) in target.redactor.finish_all() {
+            self.clean_output(node, stream, bytes);
+        }
+        let Some(target) = self.targets.get_mut(&node) else { return };
+        outcome.walls.iter_mut().for_each(|wall| target.redactor.patterns().clean_text(wall));
+        outcome.problem.iter_mut().for_each(|problem| target.redactor.patterns().clean_problem(problem));
         target.done = true;
         let rest: Vec<(Stream, Vec<u8>)> = std::mem::take(&mut target.cutters)
             .into_iter()
@@ -223,6 +244,7 @@ pub async fn run(
     interrupt: impl Future<Output = ()>,
 ) -> Result<Finished, Problem> {
     let shape = controller.shape().clone();
+    let patterns = Arc::new(Patterns::new(&request.secrets.secrets));
     let targets: BTreeMap<NodeId, Target> = shape
         .selected()
         .map(|node| {
@@ -238,6 +260,7 @@ pub async fn run(
                 cutters: BTreeMap::new(),
                 bytes: Traffic::default(),
                 policy: hello.map_or(Policy::None, |hello| hello.policy),
+                redactor: Redactor::with(patterns.clone()),
                 done: false,
             };
             (node.id, target)
@@ -387,8 +410,15 @@ impl Running<'_> {
         if self.ready.is_empty() || controller.is_settling() {
             return;
         }
-        let (now, later) =
-            std::mem::take(&mut self.ready).into_iter().partition(|node| controller.is_routable(*node));
+        let shape = controller.shape().clone();
+        // Secrets are sealed to a key that the hello tells.
+        let keyed = |node: NodeId| {
+            controller.hello(node).is_some()
+                || self.request.secrets.names(&self.grants(&shape, node)).is_empty()
+        };
+        let can = |node: &NodeId| controller.is_routable(*node) && keyed(*node);
+        let ready = self.ready.iter().copied();
+        let (now, later) = ready.partition(can);
         self.ready = later;
         let mut now: Vec<NodeId> = now;
         now.sort();
@@ -403,10 +433,8 @@ impl Running<'_> {
             if books.targets.get(&node).is_none_or(|target| target.done) {
                 continue;
             }
-            let (own, wall) =
-                shape.node(node).map(|node| (node.allow.clone(), node.endpoint.wall)).unwrap_or_default();
-            let grants: BTreeSet<String> = self.request.allow.iter().cloned().chain(own).collect();
-            groups.entry((grants.into_iter().collect(), wall)).or_default().push(node);
+            let wall = shape.node(node).map(|node| node.endpoint.wall).unwrap_or_default();
+            groups.entry((self.grants(&shape, node), wall)).or_default().push(node);
         }
         for ((grants, wall), nodes) in groups {
             if let Err(problem) = self.send(controller, books, (grants, wall), &nodes) {
@@ -417,6 +445,47 @@ impl Running<'_> {
         }
     }
 
+    /// What goes to a target.
+    fn grants(&self, shape: &Shape, node: NodeId) -> Vec<String> {
+        let own = shape.node(node).map(|node| node.allow.clone()).unwrap_or_default();
+        let grants: BTreeSet<String> = self.request.allow.iter().cloned().chain(own).collect();
+        grants.into_iter().collect()
+    }
+
+    /// Sends the secrets of a run to one node, ahead of the order that they are sealed for.
+    fn send_secrets(
+        &self,
+        controller: &mut Controller,
+        books: &mut Books<'_>,
+        (names, order): (&BTreeSet<String>, Hash),
+        node: NodeId,
+    ) -> Result<(), Problem> {
+        let secrets = &self.request.secrets;
+        let name = controller.shape().node(node).map(|node| node.endpoint.name.clone()).unwrap_or_default();
+        let key = controller.hello(node).map(|hello| hello.seal_key).ok_or_else(|| {
+            Problem::new("secret.key", format!("`{name}` has told no key to seal secrets to"))
+        })?;
+        let mut ephemeral = Zeroizing::new([0; 32]);
+        random(&mut *ephemeral)?;
+        if let Some(problem) = secret::exposed(secrets, names, controller.shape(), node) {
+            return Err(problem);
+        }
+        let own = secrets.secrets.only(|name| names.contains(name));
+        let bound = Bound { run: self.id, node, order };
+        let sealed = sealed::seal(&own, &key, &ephemeral, &bound).map_err(|mut problem| {
+            problem.message = format!("{} (`{name}`)", problem.message);
+            problem
+        })?;
+        let to = vec![NodeRange::one(node)];
+        let order = Order::Secrets { run: self.id, sealed };
+        let up = msg::Msg::Down { to: to.clone(), order: order.clone() }.encode().len() as u64;
+        if let Some(target) = books.targets.get_mut(&node) {
+            target.bytes.up += up;
+        }
+        controller.order(to, order);
+        Ok(())
+    }
+
     fn send(
         &self,
         controller: &mut Controller,
@@ -424,7 +493,8 @@ impl Running<'_> {
         (grants, wall): (Vec<String>, Wall),
         nodes: &[NodeId],
     ) -> Result<(), Problem> {
-        let targets = ranges(nodes.iter().copied());
+        let mut targets = ranges(nodes.iter().copied());
+        let names = self.request.secrets.names(&grants);
         let mut nonce = [0; 8];
         random(&mut nonce)?;
         let params = &self.request.params;
@@ -449,6 +519,18 @@ impl Running<'_> {
             audit: None,
         };
         let (envelope, signature) = envelope.seal(controller.key())?;
+        let mut nodes = nodes.to_vec();
+        if !names.is_empty() {
+            let order = Hash::of(&envelope);
+            nodes.retain(|node| match self.send_secrets(controller, books, (&names, order), *node) {
+                Ok(()) => true,
+                Err(problem) => {
+                    books.end_with(*node, Status::Refused, problem);
+                    false
+                }
+            });
+            targets = ranges(nodes.iter().copied());
+        }
         let input = if params.len() <= INLINE_INPUT_BYTES_MAX {
             Input::Inline(params.clone())
         } else {
@@ -457,12 +539,14 @@ impl Running<'_> {
         };
         let order = Order::Run(msg::Run { envelope, signature, input });
         let up = msg::Msg::Down { to: targets.clone(), order: order.clone() }.encode().len() as u64;
-        for node in nodes {
+        for node in &nodes {
             if let Some(target) = books.targets.get_mut(node) {
                 target.bytes.up += up;
             }
         }
-        controller.order(targets, order);
+        if !targets.is_empty() {
+            controller.order(targets, order);
+        }
         Ok(())
     }
 

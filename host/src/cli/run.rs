@@ -1,7 +1,7 @@
 //! `waft run` and `waft exec`.
 
 use super::agreement::Agreement;
-use super::args::{Exec, Format, Limits, Output, Run, Targets};
+use super::args::{Exec, Format, Limits, Output, Run, Secrets, Targets};
 use super::audit::Recorded;
 use super::targets::{self, Selection};
 use super::{Done, Failure};
@@ -11,6 +11,7 @@ use crate::files;
 use crate::manifest::{self, Manifest, agree};
 use crate::report::{self, Reporter, Terminal, Verbosity};
 use crate::run::{Request, run as run_task};
+use crate::secret::{self, Plan, Sent};
 use crate::{params, stubs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,17 +25,23 @@ pub(super) async fn run(args: Run) -> Done {
     let task = find_task(&args.task).map_err(&mut keep).ok();
     let given = given(&args.limits.allow, task.as_ref()).map_err(&mut keep).ok();
     let selection = targets::select(&args.targets).map_err(&mut keep).ok();
-    let (Some(params), Some(task), Some(given), Some(mut selection)) = (params, task, given, selection)
+    let flags = secret_flags(&args.secrets).map_err(&mut keep).ok();
+    let (Some(params), Some(task), Some(given), Some(mut selection), Some(flags)) =
+        (params, task, given, selection, flags)
     else {
         return Err(Failure::Input(problems));
     };
     let Found { name, wasm, manifest, .. } = task;
-    let asked = manifest.map(|manifest| manifest.grants);
+    let (asked, declared) = manifest.map(|manifest| (manifest.grants, manifest.secrets)).unzip();
     let mut agreement = Agreement::new(&name, asked, given, &selection.shape)?;
     agreement.settle(&selection.shape, args.output.format).await?;
     selection.shape = agreement.narrowed(selection.shape)?;
+    let declared = declared.unwrap_or_default();
+    let plan = Plan::new(flags, &selection.secrets, &declared, &agreement.allow()?, &selection.shape)?;
+    let secrets = plan.read().await?;
     let params = serde_json::Value::Object(params).to_string().into_bytes();
-    start(Job { name, wasm, params, agreement, limits: args.limits, selection, output: args.output }).await
+    let (limits, output) = (args.limits, args.output);
+    start(Job { name, wasm, params, secrets, agreement, limits, selection, output }).await
 }
 
 /// Whoever names the program is the one who asks: nothing is taken from what is given.
@@ -50,13 +57,15 @@ pub(super) async fn exec(args: Exec) -> Done {
     let Found { name, wasm, .. } = task;
     let agreement = Agreement::new(&name, None, given, &selection.shape)?;
     let params = serde_json::json!({ "argv": args.argv }).to_string().into_bytes();
-    start(Job { name, wasm, params, agreement, limits: args.limits, selection, output: args.output }).await
+    let (secrets, limits, output) = (Sent::default(), args.limits, args.output);
+    start(Job { name, wasm, params, secrets, agreement, limits, selection, output }).await
 }
 
 struct Job {
     name: String,
     wasm: Arc<[u8]>,
     params: Vec<u8>,
+    secrets: Sent,
     agreement: Agreement,
     limits: Limits,
     selection: Selection,
@@ -64,6 +73,9 @@ struct Job {
 }
 
 async fn start(job: Job) -> Done {
+    for (name, _) in job.secrets.secrets.iter().filter(|(_, secret)| !secret.is_redacted()) {
+        tracing::warn!("the secret {name} is short: it is not taken out of output");
+    }
     let cache = Cache::new(files::cache_dir().map(|dir| dir.join("artifacts")));
     let request = Request {
         task: job.name,
@@ -72,6 +84,7 @@ async fn start(job: Job) -> Done {
         allow: job.agreement.allow()?,
         check: false,
         timeout: job.limits.timeout,
+        secrets: job.secrets,
     };
     let mut recorded = Recorded::begin(&request, &job.selection.shape)?;
     let mut reporter = reporter(&job.output);
@@ -107,6 +120,13 @@ fn reporter(output: &Output) -> Box<dyn Reporter + Send> {
         Format::Json => report::Format::Json,
     };
     report::reporter(format, Terminal::detect(), Verbosity(output.verbose))
+}
+
+fn secret_flags(args: &Secrets) -> Result<secret::Flags, Vec<Problem>> {
+    let home = std::env::home_dir();
+    let given = secret::source::flags(&args.secret, home.as_deref())?;
+    let (allow_short, age_identity) = (args.allow_short_secrets, args.age_identity.clone());
+    Ok(secret::Flags { given, allow_short, age_identity })
 }
 
 /// `--params`, and over it each `-p`.
@@ -185,5 +205,5 @@ pub(super) async fn builtin(
     let Found { name, wasm, .. } = task;
     let agreement = Agreement::new(&name, None, given, &selection.shape)?;
     let limits = Limits { allow: Vec::new(), timeout: std::time::Duration::from_secs(60) };
-    start(Job { name, wasm, params, agreement, limits, selection, output }).await
+    start(Job { name, wasm, params, secrets: Sent::default(), agreement, limits, selection, output }).await
 }

@@ -130,24 +130,13 @@ impl Job {
         })
     }
 
-    /// With what was sent for it. A secret that is granted and was not sent is an error, and one that was sent and is
-    /// not granted stays here.
-    pub fn with_secrets(mut self, secrets: Secrets) -> Result<Job, Problem> {
-        let granted: Vec<String> = self
-            .grants
-            .iter()
-            .filter_map(|grant| match grant {
-                Grant::Secret(name) => Some(name),
-                _ => None,
-            })
-            .collect();
-        if let Some(name) = granted.iter().find(|name| secrets.get(name).is_none()) {
-            let text =
-                format!("no value of the secret `{name}` came to `{}` for task `{}`", self.target, self.task);
-            return Err(Problem::new("secret.missing", text).hint(format!("give it: --secret {name}=SOURCE")));
-        }
-        self.secrets = secrets.only(|name| granted.iter().any(|granted| granted == name));
-        Ok(self)
+    /// With what was sent for it, as far as it is granted.
+    pub fn with_secrets(mut self, secrets: Secrets) -> Job {
+        let granted = |name: &str| {
+            self.grants.iter().any(|grant| matches!(grant, Grant::Secret(granted) if granted == name))
+        };
+        self.secrets = secrets.only(granted);
+        self
     }
 
     /// What the task sees of the run. `WAFT_CHECK` is there only in a dry run.

@@ -147,6 +147,7 @@ fn task(name: &str) -> Result<Request> {
         allow: Vec::new(),
         check: false,
         timeout: LIMIT,
+        secrets: waft::secret::Sent::default(),
     })
 }
 

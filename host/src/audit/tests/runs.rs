@@ -23,6 +23,7 @@ fn request() -> Request {
         allow: vec!["exec:/bin/id".to_owned(), "out:1M".to_owned()],
         check: false,
         timeout: Duration::from_secs(90),
+        secrets: crate::secret::Sent::default(),
     }
 }
 

@@ -89,6 +89,7 @@ mod tests {
             allow: Vec::new(),
             check: false,
             timeout: Duration::from_secs(1),
+            secrets: crate::secret::Sent::default(),
         }
     }
 
