@@ -9,6 +9,7 @@
 //!
 //! Knows no links and no routes; the binary beside this library connects the two.
 
+mod base64;
 pub mod facts;
 pub mod policy;
 pub mod pool;
