@@ -14,11 +14,13 @@ use super::output::Counts;
 use super::verdict::{Finish, stopped, verdict};
 use super::worker::Worker;
 use super::{JobEvent, Shared};
+use crate::files::Roots;
 use crate::program::{self, Program};
 use crate::worker::wire::{End, FromWorker, PART_BYTES_MAX, REQUEST_BYTES_MAX, ToWorker, parts};
 use answers::Nested;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
@@ -46,6 +48,8 @@ struct Execution<'a> {
     /// A task that was called and has not ended.
     nested: Option<Nested>,
     blobs: Blobs,
+    /// The granted directories, once a call was about them.
+    roots: Option<Arc<Roots>>,
     pace: Pace,
     records: Records,
     /// The call that is being answered: function, subject, and since when.
@@ -117,6 +121,7 @@ async fn carry_out(
         program: None,
         nested: None,
         blobs: Blobs::default(),
+        roots: None,
         pace: Pace::default(),
         records: Records::default(),
         asked: None,

@@ -222,3 +222,47 @@ async fn a_secret_is_told_to_whom_it_was_granted_and_its_worker_is_gone() {
     let refused = refused.secret("db/password", *b"hunter2").run().await;
     assert_eq!(refused.answers()[0]["error"]["code"], "grant.missing");
 }
+
+#[tokio::test]
+async fn files_are_changed_where_that_was_granted_and_nowhere_else() {
+    let dirs = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dirs.path().join(name).display().to_string();
+    for name in ["open", "read", "shut"] {
+        std::fs::create_dir(path(name)).expect("made");
+        std::fs::write(path(&format!("{name}/x")), "x").expect("written");
+    }
+    let chmod =
+        |name: &str| json!({"op": "chmod", "path": path(&format!("{name}/x")), "mode": "0600"}).to_string();
+    let stat = json!({"op": "stat", "path": path("read/x")}).to_string();
+    let order = asks(&[
+        ("file", chmod("open")),
+        ("file", chmod("open")),
+        ("file", chmod("read")),
+        ("file", chmod("shut")),
+        ("file", stat),
+        ("file", json!({"op": "chmood"}).to_string()),
+    ]);
+    let order = order.grant(format!("fs:{}:rw", path("open"))).grant(format!("fs:{}", path("read")));
+    let ran = order.run().await;
+    let answers = ran.answers();
+    assert_eq!(answers[..2], [json!({"changed": true}), json!({"changed": false})]);
+    assert_eq!(
+        (&answers[2]["error"]["code"], &answers[3]["error"]["code"]),
+        (&"grant.missing".into(), &"grant.missing".into())
+    );
+    assert_eq!(answers[2]["error"]["hint"], format!("--allow fs:{}:rw", path("read")));
+    assert_eq!((&answers[4]["kind"], &answers[5]["error"]["code"]), (&"file".into(), &"file.request".into()));
+    let codes = ["", "", "grant.missing", "grant.missing", "", "file.request"];
+    assert_eq!(ran.recorded(), codes.map(|code| ("file", code)));
+    assert!(ran.calls[0]["subject"].as_str().is_some_and(|subject| subject.contains("open/x")));
+    let mode = |name: &str| {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(path(&format!("{name}/x"))).expect("there").permissions().mode() & 0o777
+    };
+    assert_eq!(mode("open"), 0o600);
+    assert!(mode("read") != 0o600 && mode("shut") != 0o600);
+    // A dry run changes nothing.
+    let change = json!({"op": "chmod", "path": path("open/x"), "mode": "0644"}).to_string();
+    let dry = asks(&[("file", change)]).grant(format!("fs:{}:rw", path("open"))).check().run().await;
+    assert_eq!((&dry.answers()[0]["error"]["code"], mode("open")), (&"grant.check".into(), 0o600));
+}

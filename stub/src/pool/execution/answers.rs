@@ -7,6 +7,7 @@ use super::super::calls::other::{self, Blobs};
 use super::super::calls::{self, record};
 use super::super::secrets;
 use super::{Execution, Finish, Started, until};
+use crate::files::{self, Roots};
 use crate::pool::job::Job;
 use crate::pool::limits::Meter;
 use crate::pool::{JobEvent, execution};
@@ -16,6 +17,7 @@ use crate::worker::wire::{Function, Hitch, PART_BYTES_MAX, REPLY_BYTES_MAX, ToWo
 use serde_json::{Map, Value, json};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
@@ -25,6 +27,8 @@ use waft_proto::run::{Problem, Status};
 
 /// Stdout of a task that was called, as far as its caller gets it, bytes.
 const CALLEE_OUT_BYTES_MAX: usize = 1 << 20;
+/// Stack of the thread that works on files, bytes.
+const FILE_STACK_BYTES: usize = 256 * 1024;
 /// From the order to stop until a task that was called is gone.
 const CALLEE_END_LIMIT: Duration = Duration::from_secs(10);
 
@@ -104,7 +108,8 @@ impl Execution<'_> {
             Function::Task => self.task(request).await?,
             Function::Blob => self.blobs.call(self.job, request)?,
             Function::Secret => other::secret(self.job, request)?,
-            Function::File | Function::Net => {
+            Function::File => self.file(request).await?,
+            Function::Net => {
                 let text = format!("`{}` is not there on `{}` yet", function.word(), self.job.target);
                 return Err(Problem::new("call.unsupported", text).into());
             }
@@ -147,6 +152,49 @@ impl Execution<'_> {
         calls::facts_request(request)?;
         other::granted(self.job, &Grant::Facts)?;
         Ok(crate::facts::facts().to_string())
+    }
+
+    /// Does one thing with files. On a thread of its own: a file server that is gone must not hold the stub, nor the
+    /// deadline of this task.
+    async fn file(&mut self, request: &[u8]) -> Result<String, Problem> {
+        let job = self.job;
+        let failed = |why: &str| {
+            Problem::new("file.failed", format!("task `{}` on `{}`: {why}", job.task, job.target))
+        };
+        let (known, request) = (self.roots.clone(), request.to_vec());
+        // In a dry run all of these are read-only. Once its worker sends the descriptors of what it sees instead, they
+        // go to `Roots::of` here.
+        let (dirs, task, target) = (job.key.load.dirs.clone(), job.task.clone(), job.target.clone());
+        let (answer, done) = oneshot::channel();
+        let work = move || {
+            let opened = known.map_or_else(|| Roots::open(&dirs).map(Arc::new), Ok);
+            let done = opened.map(|roots| {
+                let called = files::call(&request, &roots, &task, &target);
+                (roots, called)
+            });
+            // Whoever asked may be gone.
+            let _ = answer.send(done);
+        };
+        std::thread::Builder::new()
+            .stack_size(FILE_STACK_BYTES)
+            .spawn(work)
+            .map_err(|error| failed(&format!("no thread for it: {error}")))?;
+        let (roots, called) = done.await.map_err(|_| failed("the call was not done"))??;
+        self.roots = Some(roots);
+        called.map(|answer| answer.text).map_err(|problem| self.why(problem))
+    }
+
+    /// Of a directory that is missing: who took it away.
+    fn why(&self, problem: Problem) -> Problem {
+        let job = self.job;
+        let line = problem.hint.as_deref().and_then(|hint| hint.strip_prefix("--allow "));
+        let wanted = line.and_then(|line| Grant::parse(line.trim_matches(['"', '\''])).ok());
+        let Some(grant) = wanted.filter(|_| problem.code == "grant.missing") else { return problem };
+        if job.key.check && job.grants.check(&grant).is_ok() {
+            let text = format!("task `{}` changed nothing on `{}`: this is a dry run", job.task, job.target);
+            return Problem::new("grant.check", text).hint(format!("a real run may, by the grant {grant}"));
+        }
+        calls::withheld(job, |set| set.check(&grant).is_ok()).unwrap_or(problem)
     }
 
     async fn emit(&mut self, request: &[u8]) -> Result<String, Fail> {
