@@ -146,7 +146,7 @@ impl Stub {
         let node = self.driver.node.id().unwrap_or(NodeId::ROOT);
         let secrets = self.key.open(&ready, node);
         let prepared = Job::prepare(ready, &self.name, &self.policy, unix_now());
-        match secrets.and_then(|secrets| Ok(prepared?.with_secrets(secrets))) {
+        match secrets.and_then(|secrets| Ok(prepared?.with_secrets(&secrets))) {
             Ok(job) => {
                 let (events, mut from_pool) = mpsc::channel(1);
                 let jobs = self.jobs.clone();
