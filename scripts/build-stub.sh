@@ -51,8 +51,8 @@ fi
 # Randomness comes from the system call: without it there are devices, which a worker cannot see, and a stub has no dlsym to
 # look for it (stub/src/absent.rs).
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
-# One signature is checked per run: the serial backend of the curve is fast enough, and the smallest.
-export RUSTFLAGS="-Ctarget-feature=+crt-static$packed --cfg curve25519_dalek_backend=\"serial\" --cfg getrandom_backend=\"linux_getrandom\" --remap-path-prefix=$PWD=/waft --remap-path-prefix=$registry=/registry"
+# One signature is checked per run, and at most some kilobytes are opened: the plain code is fast enough, and the smallest.
+export RUSTFLAGS="-Ctarget-feature=+crt-static$packed --cfg curve25519_dalek_backend=\"serial\" --cfg chacha20_backend=\"soft\" --cfg poly1305_backend=\"soft\" --cfg getrandom_backend=\"linux_getrandom\" --remap-path-prefix=$PWD=/waft --remap-path-prefix=$registry=/registry"
 
 # Both kinds come out of cargo under one name, and several builds may run side by side.
 build=target/stub

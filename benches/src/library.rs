@@ -107,6 +107,7 @@ pub(crate) fn task(name: &str, wasm: &[u8]) -> Request {
         timeout: TASK_TIMEOUT,
         head: waft::run::Head::default(),
         vouched: Default::default(),
+        secrets: waft::secret::Sent::default(),
     }
 }
 

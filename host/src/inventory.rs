@@ -16,6 +16,13 @@
 //! allow = ["fs:/var/log:ro"]
 //! [groups.web.vars]
 //! role = "web"
+//!
+//! [secrets]                          # of the file only: where values come from
+//! token = "env:TOKEN"
+//! [secrets."db/password"]
+//! from = "cmd:pass show db"          # or prompt, env:VARIABLE, file:PATH, age:FILE
+//! type = "text"                      # or bytes
+//! require = "end-to-end"
 //! ```
 //!
 //! Hosts, groups and the file take: `user`, `port`, `via`, `via_mode` (relay, tunnel), `transport` (ssh,
@@ -36,6 +43,7 @@ mod resolve;
 mod toml;
 mod yaml;
 
+use crate::secret::Declarations;
 use crate::tree::Endpoint;
 use document::{Node, Report};
 use serde_json::{Map, Value};
@@ -78,6 +86,8 @@ pub struct Inventory {
     pub file: String,
     pub hosts: BTreeMap<String, Host>,
     pub groups: BTreeMap<String, Group>,
+    /// Where the values of secrets come from, and what is said of them.
+    pub secrets: Declarations,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -110,6 +120,9 @@ impl Inventory {
             let Endpoint { identities, known_hosts, .. } = &mut host.endpoint;
             identities.iter_mut().chain(known_hosts).for_each(|path| *path = place(path, beside, home));
         }
+        for secret in inventory.secrets.values_mut() {
+            secret.source = secret.source.take().map(|source| source.placed(beside, home));
+        }
         Ok(inventory)
     }
 
@@ -122,10 +135,11 @@ impl Inventory {
             Format::Unknown => either(text, &mut report),
         };
         let drafts = document.map(|document| draft::read(&document, &mut report));
+        let secrets = drafts.as_ref().map(|drafts| drafts.secrets.clone()).unwrap_or_default();
         let resolved = drafts.map(|drafts| resolve::resolve(drafts, &mut report));
         report.finish(PROBLEMS_MAX)?;
         let (hosts, groups) = resolved.unwrap_or_default();
-        Ok(Inventory { file: file.to_owned(), hosts, groups })
+        Ok(Inventory { file: file.to_owned(), hosts, groups, secrets })
     }
 }
 

@@ -27,6 +27,7 @@ pub mod params;
 mod proof;
 pub mod report;
 pub mod run;
+pub mod secret;
 pub mod select;
 pub mod ssh;
 pub mod ssh_config;

@@ -7,6 +7,10 @@
 //! description = "Restarts units and waits until they are up."
 //! grants = ["exec:systemctl restart *", "facts"]     # what it asks for; nothing when left out
 //! check = true                                       # it supports a dry run
+//! [secrets."db/password"]                            # of those that `grants` asks for
+//! type = "text"                                      # or bytes
+//! description = "of the account that backs up"
+//! require = "end-to-end"                             # no hop may be able to read it
 //! ```
 //!
 //! The tables `params`, `result` and `examples` are reserved: they are accepted and not looked into yet. Any other
@@ -19,6 +23,7 @@ mod read;
 pub mod refusal;
 
 use crate::inventory::read_text;
+use crate::secret::Declarations;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use waft_proto::grant::GrantSet;
@@ -52,6 +57,8 @@ pub struct Manifest {
     pub grants: GrantSet,
     /// Whether it says that it supports a dry run.
     pub check: bool,
+    /// What it says of the secrets that it asks for.
+    pub secrets: Declarations,
     pub place: Place,
 }
 

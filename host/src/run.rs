@@ -15,6 +15,7 @@ use crate::dry;
 use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, TextCutter, Traffic};
 use crate::files;
 use crate::proof::Pinned;
+use crate::secret::plan::{self as secret, Sent};
 use crate::tree::{Shape, ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -28,6 +29,9 @@ use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::limits::{INLINE_INPUT_BYTES_MAX, SHUTDOWN_MS};
 use waft_proto::msg::{self, BlobKind, Engine, Input, Order, Profile, Report};
 use waft_proto::run::{Problem, Status, TargetState};
+use waft_proto::secret::redact::{Patterns, Redactor};
+use waft_proto::secret::sealed::{self, Bound};
+use zeroize::Zeroizing;
 
 /// Output kept of each stream of each target for its result, bytes; the live output is not cut.
 pub const CAPTURE_BYTES_MAX: usize = 1024 * 1024;
@@ -55,6 +59,8 @@ pub struct Request {
     /// Where whoever records this run says how far its log is.
     pub head: Head,
     pub vouched: Vouched,
+    /// Each target gets those that it is granted.
+    pub secrets: Sent,
 }
 
 /// The head of the controller's audit log: orders carry it to the nodes. Shared by the recorder and the run.
@@ -100,6 +106,8 @@ struct Target {
     changes: dry::Reader,
     bytes: Traffic,
     policy: Policy,
+    /// Takes the secrets out once more: a target may have left them in.
+    redactor: Redactor,
     done: bool,
     /// The node's key, when the inventory has it, and what its proof has to be over.
     pinned: Option<Pinned>,
@@ -156,6 +164,13 @@ impl Books<'_> {
         if let Some(pinned) = &mut target.pinned {
             pinned.output(stream, &bytes);
         }
+        let bytes = target.redactor.push(stream, bytes);
+        self.clean_output(node, stream, bytes);
+    }
+
+    /// Output without secrets.
+    fn clean_output(&mut self, node: NodeId, stream: Stream, bytes: Vec<u8>) {
+        let Some(target) = self.targets.get_mut(&node) else { return };
         match stream {
             Stream::Stdout => target.stdout.add(&bytes),
             Stream::Stderr | Stream::Log => target.stderr.add(&bytes),
@@ -181,8 +196,14 @@ impl Books<'_> {
     }
 
     /// The one result of a target; a second is ignored.
-    fn end(&mut self, node: NodeId, outcome: msg::Outcome) {
+    fn end(&mut self, node: NodeId, mut outcome: msg::Outcome) {
         let Some(target) = self.targets.get_mut(&node).filter(|target| !target.done) else { return };
+        for (stream, bytes) in target.redactor.finish_all() {
+            self.clean_output(node, stream, bytes);
+        }
+        let Some(target) = self.targets.get_mut(&node) else { return };
+        outcome.walls.iter_mut().for_each(|wall| target.redactor.patterns().clean_text(wall));
+        outcome.problem.iter_mut().for_each(|problem| target.redactor.patterns().clean_problem(problem));
         target.done = true;
         let rest: Vec<(Stream, Vec<u8>)> = std::mem::take(&mut target.cutters)
             .into_iter()
@@ -289,6 +310,7 @@ pub async fn run(
     interrupt: impl Future<Output = ()>,
 ) -> Result<Finished, Problem> {
     let shape = controller.shape().clone();
+    let patterns = Arc::new(Patterns::new(&request.secrets.secrets));
     let targets: BTreeMap<NodeId, Target> = shape
         .selected()
         .map(|node| {
@@ -305,6 +327,7 @@ pub async fn run(
                 changes: dry::Reader::default(),
                 bytes: Traffic::default(),
                 policy: hello.map_or(Policy::None, |hello| hello.policy),
+                redactor: Redactor::with(patterns.clone()),
                 done: false,
                 pinned: node.endpoint.node_key.map(Pinned::new),
             };
@@ -463,8 +486,16 @@ impl Running<'_> {
         if self.ready.is_empty() || controller.is_settling() {
             return;
         }
-        let reachable = |node: &NodeId| controller.is_routable(*node) && controller.is_proven(*node);
-        let (now, later) = std::mem::take(&mut self.ready).into_iter().partition(reachable);
+        let shape = controller.shape().clone();
+        // Secrets are sealed to a key that the hello tells.
+        let keyed = |node: NodeId| {
+            controller.hello(node).is_some()
+                || self.request.secrets.names(&self.grants(&shape, node)).is_empty()
+        };
+        let can =
+            |node: &NodeId| controller.is_routable(*node) && controller.is_proven(*node) && keyed(*node);
+        let ready = self.ready.iter().copied();
+        let (now, later) = ready.partition(can);
         self.ready = later;
         let mut now: Vec<NodeId> = now;
         now.sort();
@@ -479,10 +510,8 @@ impl Running<'_> {
             if books.targets.get(&node).is_none_or(|target| target.done) {
                 continue;
             }
-            let (own, wall) =
-                shape.node(node).map(|node| (node.allow.clone(), node.endpoint.wall)).unwrap_or_default();
-            let grants: BTreeSet<String> = self.request.allow.iter().cloned().chain(own).collect();
-            groups.entry((grants.into_iter().collect(), wall)).or_default().push(node);
+            let wall = shape.node(node).map(|node| node.endpoint.wall).unwrap_or_default();
+            groups.entry((self.grants(&shape, node), wall)).or_default().push(node);
         }
         for ((grants, wall), nodes) in groups {
             if let Err(problem) = self.send(controller, books, (grants, wall), &nodes) {
@@ -493,6 +522,47 @@ impl Running<'_> {
         }
     }
 
+    /// What goes to a target.
+    fn grants(&self, shape: &Shape, node: NodeId) -> Vec<String> {
+        let own = shape.node(node).map(|node| node.allow.clone()).unwrap_or_default();
+        let grants: BTreeSet<String> = self.request.allow.iter().cloned().chain(own).collect();
+        grants.into_iter().collect()
+    }
+
+    /// Sends the secrets of a run to one node, ahead of the order that they are sealed for.
+    fn send_secrets(
+        &self,
+        controller: &mut Controller,
+        books: &mut Books<'_>,
+        (names, order): (&BTreeSet<String>, Hash),
+        node: NodeId,
+    ) -> Result<(), Problem> {
+        let secrets = &self.request.secrets;
+        let name = controller.shape().node(node).map(|node| node.endpoint.name.clone()).unwrap_or_default();
+        let key = controller.hello(node).map(|hello| hello.seal_key).ok_or_else(|| {
+            Problem::new("secret.key", format!("`{name}` has told no key to seal secrets to"))
+        })?;
+        let mut ephemeral = Zeroizing::new([0; 32]);
+        random(&mut *ephemeral)?;
+        if let Some(problem) = secret::exposed(secrets, names, controller.shape(), node) {
+            return Err(problem);
+        }
+        let own = secrets.secrets.only(|name| names.contains(name));
+        let bound = Bound { run: self.id, node, order };
+        let sealed = sealed::seal(&own, &key, &ephemeral, &bound).map_err(|mut problem| {
+            problem.message = format!("{} (`{name}`)", problem.message);
+            problem
+        })?;
+        let to = vec![NodeRange::one(node)];
+        let order = Order::Secrets { run: self.id, sealed };
+        let up = msg::Msg::Down { to: to.clone(), order: order.clone() }.encode().len() as u64;
+        if let Some(target) = books.targets.get_mut(&node) {
+            target.bytes.up += up;
+        }
+        controller.order(to, order);
+        Ok(())
+    }
+
     fn send(
         &self,
         controller: &mut Controller,
@@ -500,7 +570,8 @@ impl Running<'_> {
         (grants, wall): (Vec<String>, Wall),
         nodes: &[NodeId],
     ) -> Result<(), Problem> {
-        let targets = ranges(nodes.iter().copied());
+        let mut targets = ranges(nodes.iter().copied());
+        let names = self.request.secrets.names(&grants);
         let mut nonce = [0; 8];
         random(&mut nonce)?;
         let params = &self.request.params;
@@ -525,6 +596,18 @@ impl Running<'_> {
             audit: self.request.head.get(),
         };
         let (envelope, signature) = envelope.seal(controller.key())?;
+        let mut nodes = nodes.to_vec();
+        if !names.is_empty() {
+            let order = Hash::of(&envelope);
+            nodes.retain(|node| match self.send_secrets(controller, books, (&names, order), *node) {
+                Ok(()) => true,
+                Err(problem) => {
+                    books.end_with(*node, Status::Refused, problem);
+                    false
+                }
+            });
+            targets = ranges(nodes.iter().copied());
+        }
         let input = if params.len() <= INLINE_INPUT_BYTES_MAX {
             Input::Inline(params.clone())
         } else {
@@ -534,7 +617,7 @@ impl Running<'_> {
         let hash = Hash::of(&envelope);
         let order = Order::Run(msg::Run { envelope, signature, input });
         let up = msg::Msg::Down { to: targets.clone(), order: order.clone() }.encode().len() as u64;
-        for node in nodes {
+        for node in &nodes {
             if let Some(target) = books.targets.get_mut(node) {
                 target.bytes.up += up;
                 if let Some(pinned) = &mut target.pinned {
@@ -542,7 +625,9 @@ impl Running<'_> {
                 }
             }
         }
-        controller.order(targets, order);
+        if !targets.is_empty() {
+            controller.order(targets, order);
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@
 
 #[cfg(feature = "site")]
 pub mod audit;
+mod base64;
 pub mod dry;
 pub mod facts;
 pub mod files;

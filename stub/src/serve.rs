@@ -165,7 +165,7 @@ impl Stub {
             Err(problem) => return self.done(run, failure(problem)),
         }
         let prepared = Job::prepare(ready, &self.name, &self.policy, unix_now());
-        match secrets.and_then(|secrets| prepared?.with_secrets(secrets)) {
+        match secrets.and_then(|secrets| Ok(prepared?.with_secrets(&secrets))) {
             Ok(job) => {
                 let events = self.forward(run);
                 tokio::task::spawn_local(self.pool.run(job, events, cancelled));
@@ -210,7 +210,7 @@ impl Stub {
                 }
             };
             let prepared = compiled.and_then(|()| Job::prepare(ready, &name, &policy, unix_now()));
-            match secrets.and_then(|secrets| prepared?.with_secrets(secrets)) {
+            match secrets.and_then(|secrets| Ok(prepared?.with_secrets(&secrets))) {
                 Ok(job) => pool.run(job, events, cancelled).await,
                 Err(problem) => {
                     let _ = events.send(JobEvent::Done(failure(problem))).await;

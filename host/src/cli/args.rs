@@ -122,6 +122,20 @@ pub(crate) struct Approve {
     pub(crate) approval: Option<PathBuf>,
 }
 
+#[derive(Args, Debug, Clone, Default)]
+pub(crate) struct Secrets {
+    /// Secret that a task may read, and where its value is: NAME=SOURCE, or NAME:bytes=SOURCE for what is no text; SOURCE
+    /// is prompt, env:VARIABLE, file:PATH, cmd:"PROGRAM ARG..." or age:FILE; may be repeated
+    #[arg(long, value_name = "NAME=SOURCE")]
+    pub(crate) secret: Vec<String>,
+    /// Send secrets shorter than 6 bytes as well: they are not taken out of output
+    #[arg(long)]
+    pub(crate) allow_short_secrets: bool,
+    /// Identity to decrypt age: sources with
+    #[arg(long, value_name = "FILE", env = "WAFT_AGE_IDENTITY")]
+    pub(crate) age_identity: Option<PathBuf>,
+}
+
 #[derive(Args, Debug)]
 pub(crate) struct Run {
     /// A .wasm file, or the name of a built-in task
@@ -137,6 +151,8 @@ pub(crate) struct Run {
     pub(crate) limits: Limits,
     #[command(flatten)]
     pub(crate) approve: Approve,
+    #[command(flatten)]
+    pub(crate) secrets: Secrets,
     #[command(flatten)]
     pub(crate) targets: Targets,
     #[command(flatten)]

@@ -1,7 +1,7 @@
 //! `waft run` and `waft exec`.
 
 use super::agreement::Agreement;
-use super::args::{Approve, Exec, Format, Limits, Output, Run, Targets};
+use super::args::{Approve, Exec, Format, Limits, Output, Run, Secrets, Targets};
 use super::audit::Recorded;
 use super::targets::{self, Selection};
 use super::{Done, Failure, approval, explain};
@@ -11,6 +11,7 @@ use crate::files;
 use crate::manifest::{self, Manifest, agree};
 use crate::report::{self, Reporter, Terminal, Verbosity};
 use crate::run::{Head, Request, run as run_task};
+use crate::secret::{self, Plan, Sent};
 use crate::{params, stubs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,20 +26,24 @@ pub(super) async fn run(args: Run) -> Done {
     let task = find_task(&args.task).map_err(&mut keep).ok();
     let given = given(&args.limits.allow, task.as_ref()).map_err(&mut keep).ok();
     let selection = targets::select(&args.targets).map_err(&mut keep).ok();
-    let (Some(params), Some(task), Some(given), Some(mut selection), []) =
-        (params, task, given, selection, &*problems)
+    let flags = secret_flags(&args.secrets).map_err(&mut keep).ok();
+    let (Some(params), Some(task), Some(given), Some(mut selection), Some(flags), []) =
+        (params, task, given, selection, flags, &*problems)
     else {
         return Err(Failure::Input(problems));
     };
     let about = approval::About { task: explain::task(&task), file: task.file.clone() };
     let Found { name, wasm, manifest, .. } = task;
-    let asked = manifest.map(|manifest| manifest.grants);
+    let (asked, declared) = manifest.map(|manifest| (manifest.grants, manifest.secrets)).unzip();
     let mut agreement = Agreement::new(&name, asked, given, &selection.shape)?;
     agreement.settle(&selection.shape, args.output.format).await?;
     selection.shape = agreement.narrowed(selection.shape)?;
+    let declared = declared.unwrap_or_default();
+    let plan = Plan::new(flags, &selection.secrets, &declared, &agreement.allow()?, &selection.shape)?;
+    let secrets = plan.read().await?;
     let params = serde_json::Value::Object(params).to_string().into_bytes();
     let (limits, approve, output) = (args.limits, args.approve, args.output);
-    start(Job { name, wasm, params, agreement, limits, approve, about, selection, output }).await
+    start(Job { name, wasm, params, secrets, agreement, limits, approve, about, selection, output }).await
 }
 
 /// Whoever names the program is the one who asks: nothing is taken from what is given.
@@ -56,14 +61,15 @@ pub(super) async fn exec(args: Exec) -> Done {
     let Found { name, wasm, .. } = task;
     let agreement = Agreement::new(&name, None, given, &selection.shape)?;
     let params = serde_json::json!({ "argv": args.argv }).to_string().into_bytes();
-    let (limits, approve, output) = (args.limits, args.approve, args.output);
-    start(Job { name, wasm, params, agreement, limits, approve, about, selection, output }).await
+    let (secrets, limits, approve, output) = (Sent::default(), args.limits, args.approve, args.output);
+    start(Job { name, wasm, params, secrets, agreement, limits, approve, about, selection, output }).await
 }
 
 struct Job {
     name: String,
     wasm: Arc<[u8]>,
     params: Vec<u8>,
+    secrets: Sent,
     agreement: Agreement,
     limits: Limits,
     approve: Approve,
@@ -73,6 +79,9 @@ struct Job {
 }
 
 async fn start(job: Job) -> Done {
+    for (name, _) in job.secrets.secrets.iter().filter(|(_, secret)| !secret.is_redacted()) {
+        tracing::warn!("the secret {name} is short: it is not taken out of output");
+    }
     let cached =
         files::cache_dir().map(|dir| files::guarded(&dir, "artifacts", "XDG_CACHE_HOME")).transpose()?;
     let cache = Cache::new(cached);
@@ -86,6 +95,7 @@ async fn start(job: Job) -> Done {
         timeout: job.limits.timeout,
         head: Head::default(),
         vouched: Default::default(),
+        secrets: job.secrets,
     };
     if let Some(file) = &job.approve.approval_request {
         return approval::ask(file, &job.approve, &request, &job.about, &job.selection).await;
@@ -134,6 +144,13 @@ fn reporter(output: &Output) -> Box<dyn Reporter + Send> {
         Format::Json => report::Format::Json,
     };
     report::reporter(format, Terminal::detect(), Verbosity(output.verbose))
+}
+
+fn secret_flags(args: &Secrets) -> Result<secret::Flags, Vec<Problem>> {
+    let home = std::env::home_dir();
+    let given = secret::source::flags(&args.secret, home.as_deref())?;
+    let (allow_short, age_identity) = (args.allow_short_secrets, args.age_identity.clone());
+    Ok(secret::Flags { given, allow_short, age_identity })
 }
 
 /// `--params`, and over it each `-p`.
@@ -214,6 +231,6 @@ pub(super) async fn builtin(
     let agreement = Agreement::new(&name, None, given, &selection.shape)?;
     let timeout = std::time::Duration::from_secs(60);
     let limits = Limits { allow: Vec::new(), timeout, check: false, diff: false };
-    let approve = Approve::default();
-    start(Job { name, wasm, params, agreement, limits, approve, about, selection, output }).await
+    let (approve, secrets) = (Approve::default(), Sent::default());
+    start(Job { name, wasm, params, secrets, agreement, limits, approve, about, selection, output }).await
 }

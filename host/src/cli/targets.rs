@@ -6,10 +6,12 @@ use crate::files;
 use crate::identity;
 use crate::inventory::{Host, Inventory};
 use crate::memory::Memory;
+use crate::secret::Declarations;
 use crate::select::{self, Context, Machine, Selected};
 use crate::ssh::resolver::SshResolver;
 use crate::stubs::Shelf;
 use crate::tree::{self, Shape, Target};
+use std::path::PathBuf;
 use std::sync::Arc;
 use waft_proto::run::Problem;
 
@@ -17,6 +19,8 @@ use waft_proto::run::Problem;
 pub(super) struct Selection {
     pub(super) shape: Arc<Shape>,
     pub(super) setup: Setup,
+    /// What the inventory says of secrets.
+    pub(super) secrets: Declarations,
 }
 
 /// A selected target with what the inventory says of it besides how to reach it.
@@ -26,16 +30,21 @@ pub(super) struct Resolved {
 }
 
 pub(super) fn resolve(args: &Targets) -> Result<Vec<Resolved>, Vec<Problem>> {
+    resolved(args, load(args)?.as_ref())
+}
+
+fn load(args: &Targets) -> Result<Option<Inventory>, Vec<Problem>> {
     let home = std::env::home_dir();
-    let inventory = match &args.inventory {
-        Some(file) => Some(Inventory::load(&file.to_string_lossy(), home.as_deref())?),
-        None => None,
-    };
-    let context = Context { inventory: inventory.as_ref(), lists: &select::read_list };
+    let load = |file: &PathBuf| Inventory::load(&file.to_string_lossy(), home.as_deref());
+    args.inventory.as_ref().map(load).transpose()
+}
+
+fn resolved(args: &Targets, inventory: Option<&Inventory>) -> Result<Vec<Resolved>, Vec<Problem>> {
+    let context = Context { inventory, lists: &select::read_list };
     let selected = select::select(&args.target, context)?;
-    let targets = select::targets::targets(&selected, inventory.as_ref(), &args.via)?;
+    let targets = select::targets::targets(&selected, inventory, &args.via)?;
     let host = |selected: &Selected| match &selected.machine {
-        Machine::Inventory(name) => inventory.as_ref()?.hosts.get(name).cloned(),
+        Machine::Inventory(name) => inventory?.hosts.get(name).cloned(),
         Machine::Address(_) | Machine::Local => None,
     };
     Ok(targets
@@ -47,7 +56,10 @@ pub(super) fn resolve(args: &Targets) -> Result<Vec<Resolved>, Vec<Problem>> {
 
 pub(super) fn select(args: &Targets) -> Result<Selection, Vec<Problem>> {
     check_files(args)?;
-    let targets: Vec<Target> = resolve(args)?.into_iter().map(|resolved| resolved.target).collect();
+    let inventory = load(args)?;
+    let resolved = resolved(args, inventory.as_ref())?;
+    let secrets = inventory.map(|inventory| inventory.secrets).unwrap_or_default();
+    let targets: Vec<Target> = resolved.into_iter().map(|resolved| resolved.target).collect();
     let shape = Arc::new(tree::shape(&targets)?);
     let shelf = Arc::new(Shelf::load().map_err(|problem| vec![problem])?);
     let resolver = SshResolver::new(args.ssh_config.clone(), args.known_hosts.clone(), args.identity.clone());
@@ -59,7 +71,7 @@ pub(super) fn select(args: &Targets) -> Result<Selection, Vec<Problem>> {
         }
         None => Memory::none(),
     };
-    Ok(Selection { shape, setup: Setup { resolver: Arc::new(resolver), shelf, memory, key } })
+    Ok(Selection { shape, setup: Setup { resolver: Arc::new(resolver), shelf, memory, key }, secrets })
 }
 
 /// ssh's own defaults need not exist; what was named must. (`--known-hosts` may be new: keys are written there.)

@@ -1,6 +1,7 @@
 //! From a document to what each table says, before anything is inherited.
 
 use super::document::{Entry, Node, Place, Report, Value, to_map};
+use crate::secret::{Declarations, Declared, END_TO_END, Kind, Source};
 use crate::select::address::{Address, is_host_name};
 use crate::select::{ALL, ranges};
 use crate::tree::{TARGETS_MAX, Transport, ViaMode};
@@ -108,6 +109,7 @@ pub(super) struct Drafts {
     pub(super) hosts: BTreeMap<String, HostDraft>,
     /// With the file itself, as `all`.
     pub(super) groups: BTreeMap<String, GroupDraft>,
+    pub(super) secrets: Declarations,
 }
 
 pub(super) fn read(document: &Node, report: &mut Report) -> Drafts {
@@ -155,6 +157,7 @@ impl Reader<'_> {
                     );
                 }
                 key if SHARED.contains(&key) => self.setting(&mut draft.settings, entry),
+                "secrets" if name == ALL => self.secrets(&entry.node),
                 _ => self.unknown_key(entry, &format!("the group `{name}`"), &OF_GROUPS),
             }
         }
@@ -167,6 +170,45 @@ impl Reader<'_> {
             );
         }
         self.drafts.groups.insert(name.to_owned(), draft);
+    }
+
+    /// A table: where the value of each comes from, or a table of more.
+    fn secrets(&mut self, node: &Node) {
+        for entry in self.table(node, "`secrets`") {
+            let (name, at) = (&entry.key, entry.at);
+            if let Err(problem) = Grant::parse(&format!("secret:{name}")) {
+                self.report.add(at, problem);
+            }
+            let mut declared = Declared::default();
+            match &entry.node.value {
+                Value::Text(_) => declared.source = self.source(name, &entry.node),
+                _ => {
+                    for setting in self.table(&entry.node, &format!("the secret `{name}`")) {
+                        let (key, node) = (setting.key.as_str(), &setting.node);
+                        match key {
+                            "from" => declared.source = self.source(key, node),
+                            "type" => declared.kind = self.word(key, node, &Kind::ALL),
+                            "description" => declared.description = self.text(key, node),
+                            "require" => {
+                                declared.end_to_end = self.word(key, node, &[(END_TO_END, true)]).is_some();
+                            }
+                            _ => {
+                                let message =
+                                    format!("unknown key `{}` in the secret `{name}`", key.escape_debug());
+                                let known = ["from", "type", "description", "require"];
+                                self.report.unknown(setting.at, message, key, known);
+                            }
+                        }
+                    }
+                }
+            }
+            self.drafts.secrets.insert(name.clone(), declared);
+        }
+    }
+
+    fn source(&mut self, key: &str, node: &Node) -> Option<Source> {
+        let read = Source::parse(&self.text(key, node)?);
+        read.map_err(|problem| self.report.add(node.at, problem)).ok()
     }
 
     /// A list of names or a table of groups; answers their names.

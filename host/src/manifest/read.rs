@@ -1,12 +1,15 @@
 //! From TOML to a manifest: every problem at once, each with its line.
 
-use super::{DESCRIPTION_BYTES_MAX, Manifest, NAME_BYTES_MAX, Place, VERSION_BYTES_MAX};
+use super::{Manifest, NAME_BYTES_MAX, Place, VERSION_BYTES_MAX};
+use crate::secret::{DESCRIPTION_BYTES_MAX, Declarations, Declared, END_TO_END, Kind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use waft_proto::grant::{GRANTS_MAX, Grant, GrantSet, nearest};
 use waft_proto::run::Problem;
 
-const KEYS: [&str; 5] = ["name", "version", "description", "grants", "check"];
+const KEYS: [&str; 6] = ["name", "version", "description", "grants", "check", "secrets"];
+/// Of one secret.
+const SECRET_KEYS: [&str; 3] = ["type", "description", "require"];
 /// Read by a later release.
 const RESERVED: [&str; 3] = ["params", "result", "examples"];
 
@@ -26,6 +29,7 @@ pub(super) fn read(what: &str, text: &str, place: Place) -> Result<Manifest, Vec
         description: None,
         grants: GrantSet::default(),
         check: false,
+        secrets: Declarations::new(),
         place,
     };
     let mut entries: Vec<_> = table.get_ref().iter().collect();
@@ -37,6 +41,7 @@ pub(super) fn read(what: &str, text: &str, place: Place) -> Result<Manifest, Vec
             "description" => manifest.description = reader.paragraph(value),
             "grants" => manifest.grants = reader.grants(value),
             "check" => manifest.check = reader.bool("check", value),
+            "secrets" => manifest.secrets = reader.secrets(value),
             other if RESERVED.contains(&other) => {}
             other => {
                 let hint = match nearest(other, KEYS.into_iter().chain(RESERVED)) {
@@ -48,6 +53,7 @@ pub(super) fn read(what: &str, text: &str, place: Place) -> Result<Manifest, Vec
             }
         }
     }
+    reader.unasked(&manifest);
     if reader.problems.is_empty() { Ok(manifest) } else { Err(reader.problems) }
 }
 
@@ -106,7 +112,7 @@ impl Reader<'_> {
     }
 
     fn paragraph(&mut self, value: &Value<'_>) -> Option<String> {
-        let text = self.text("description", value, DESCRIPTION_BYTES_MAX)?;
+        let text = self.text("description", value, super::DESCRIPTION_BYTES_MAX)?;
         Some(text.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 
@@ -127,6 +133,67 @@ impl Reader<'_> {
             self.expected(key, value, "true or false", &format!("write `{key} = true`, without quotes"));
             false
         })
+    }
+
+    fn secrets(&mut self, value: &Value<'_>) -> Declarations {
+        let mut secrets = Declarations::new();
+        let hint = "for example `[secrets.token]`, and below it `type = \"text\"`";
+        let Some(table) = value.get_ref().as_table() else {
+            self.expected("secrets", value, "a table of secrets", hint);
+            return secrets;
+        };
+        for (name, value) in table.iter() {
+            let Some(table) = value.get_ref().as_table() else {
+                self.expected(name.get_ref(), value, "a table", hint);
+                continue;
+            };
+            let mut declared = Declared::default();
+            for (key, value) in table.iter() {
+                match key.get_ref().as_ref() {
+                    "type" => declared.kind = self.word("type", value, &Kind::ALL),
+                    "description" => {
+                        declared.description = self.line("description", value, DESCRIPTION_BYTES_MAX);
+                    }
+                    "require" => {
+                        declared.end_to_end =
+                            self.word("require", value, &[(END_TO_END, true)]).unwrap_or(false);
+                    }
+                    other => {
+                        let message = format!("`{}` is no key of a secret", other.escape_debug());
+                        let hint = format!("known are {}", SECRET_KEYS.join(", "));
+                        self.say(key.span().start, "manifest.key", &message, &hint);
+                    }
+                }
+            }
+            secrets.insert(name.get_ref().to_string(), declared);
+        }
+        secrets
+    }
+
+    /// What is said of a secret that `grants` does not ask for is a mistake in one of the two.
+    fn unasked(&mut self, manifest: &Manifest) {
+        let asked: Vec<String> = manifest.grants.iter().map(|grant| grant.to_string()).collect();
+        for name in manifest.secrets.keys().filter(|name| !asked.contains(&format!("secret:{name}"))) {
+            let message =
+                format!("`secrets` tells of `{}`, which `grants` does not ask for", name.escape_debug());
+            self.say(0, "manifest.secret", &message, &format!("add \"secret:{name}\" to `grants`"));
+        }
+    }
+
+    fn word<T: Copy>(&mut self, key: &str, value: &Value<'_>, words: &[(&str, T)]) -> Option<T> {
+        let text = self.line(key, value, NAME_BYTES_MAX)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let message = format!("`{key}` is `{text}`, expected {}", known.join(" or "));
+            self.say(
+                value.span().start,
+                "manifest.word",
+                &message,
+                &format!("write `{key} = \"{}\"`", known.first().copied().unwrap_or_default()),
+            );
+        }
+        found
     }
 
     fn grants(&mut self, value: &Value<'_>) -> GrantSet {

@@ -9,7 +9,6 @@ pub mod sealed;
 
 use crate::grant::Grant;
 use crate::run::Problem;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -54,9 +53,9 @@ impl Secret {
     }
 }
 
-/// The secrets of one run by name, within the limits.
+/// The secrets of one run, within the limits, sorted by name. A list: a map would be more code in the stub.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secrets(BTreeMap<String, Secret>);
+pub struct Secrets(Vec<(String, Secret)>);
 
 impl Secrets {
     /// A later value takes the place of an earlier one of that name.
@@ -75,9 +74,10 @@ impl Secrets {
                 "of a long secret, send the key that it is encrypted with",
             );
         }
-        let others = self.0.iter().filter(|(other, _)| *other != name);
-        let (count, sum) = others.fold((1, bytes), |(n, sum), (_, secret)| (n + 1, sum + secret.bytes.len()));
-        if count > SECRETS_MAX || sum > SECRETS_BYTES_MAX {
+        if !self.put(name, secret) {
+            let others = self.0.iter().filter(|(other, _)| *other != name);
+            let (count, sum) =
+                others.fold((1, bytes), |(n, sum), (_, secret)| (n + 1, sum + secret.bytes.len()));
             return wrong(
                 format!(
                     "with `{name}` this run has {count} secrets of {sum} bytes; at most {SECRETS_MAX} of {SECRETS_BYTES_MAX} bytes together go with one"
@@ -85,12 +85,26 @@ impl Secrets {
                 "split the run",
             );
         }
-        self.0.insert(name.into(), secret);
         Ok(())
     }
 
+    /// False, and nothing is done, when it is too much.
+    pub(crate) fn put(&mut self, name: &str, secret: Secret) -> bool {
+        let others = self.0.iter().filter(|(other, _)| *other != name);
+        let sum: usize = others.clone().map(|(_, secret)| secret.bytes.len()).sum();
+        if others.count() >= SECRETS_MAX || sum + secret.bytes.len() > SECRETS_BYTES_MAX {
+            return false;
+        }
+        let at = self.0.iter().take_while(|(other, _)| other.as_str() < name).count();
+        match self.0.get_mut(at).filter(|(other, _)| *other == name) {
+            Some((_, old)) => *old = secret,
+            None => self.0.insert(at, (name.into(), secret)),
+        }
+        true
+    }
+
     pub fn get(&self, name: &str) -> Option<&Secret> {
-        self.0.get(name)
+        self.0.iter().find(|(known, _)| known == name).map(|(_, secret)| secret)
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Secret)> {
@@ -103,14 +117,14 @@ impl Secrets {
 
     /// Those with these names.
     pub fn only(&self, wanted: impl Fn(&str) -> bool) -> Secrets {
-        Secrets(self.0.iter().filter(|(name, _)| wanted(name)).map(|(n, s)| (n.clone(), s.clone())).collect())
+        Secrets(self.0.iter().filter(|(name, _)| wanted(name)).cloned().collect())
     }
 }
 
 /// Names only.
 impl core::fmt::Debug for Secrets {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.0.iter().map(|(name, _)| name)).finish()
     }
 }
 

@@ -8,7 +8,6 @@ use super::{SECRET_BYTES_MIN, Secrets, forms};
 use crate::msg::Stream;
 use crate::run::Problem;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -167,6 +166,13 @@ impl Patterns {
     }
 }
 
+/// Nothing is looked for.
+impl Default for Patterns {
+    fn default() -> Patterns {
+        Patterns::new(&Secrets::default())
+    }
+}
+
 impl Drop for Patterns {
     fn drop(&mut self) {
         self.nodes.iter_mut().for_each(|node| node.byte.zeroize());
@@ -277,7 +283,8 @@ impl State {
 /// The output of one execution.
 pub struct Redactor {
     patterns: Arc<Patterns>,
-    streams: BTreeMap<Stream, State>,
+    /// In the order in which they began.
+    streams: Vec<(Stream, State)>,
 }
 
 impl Redactor {
@@ -287,7 +294,7 @@ impl Redactor {
 
     /// With patterns that others use as well.
     pub fn with(patterns: Arc<Patterns>) -> Redactor {
-        Redactor { patterns, streams: BTreeMap::new() }
+        Redactor { patterns, streams: Vec::new() }
     }
 
     pub fn patterns(&self) -> &Patterns {
@@ -300,12 +307,11 @@ impl Redactor {
             return bytes;
         }
         let bytes = Zeroizing::new(bytes);
-        self.streams.entry(stream).or_default().push(&self.patterns, &bytes)
-    }
-
-    /// The rest of a stream.
-    pub fn finish(&mut self, stream: Stream) -> Vec<u8> {
-        self.streams.remove(&stream).map(|mut state| state.finish(&self.patterns)).unwrap_or_default()
+        let at = self.streams.iter().position(|(known, _)| *known == stream).unwrap_or_else(|| {
+            self.streams.push((stream, State::default()));
+            self.streams.len() - 1
+        });
+        self.streams.get_mut(at).map(|(_, state)| state.push(&self.patterns, &bytes)).unwrap_or_default()
     }
 
     /// The rest of every stream.

@@ -5,16 +5,14 @@
 //! part of what is authenticated. Who only looks learns how many blocks of 64 bytes there are. A hop that gives its own
 //! key for the node's reads all of it: against that stands `require = "end-to-end"` of the controller.
 
-use super::{SECRET_NAME_BYTES_MAX, SECRETS_BYTES_MAX, SECRETS_MAX, Secret, Secrets};
+use super::{SECRET_BYTES_MAX, SECRET_NAME_BYTES_MAX, SECRETS_BYTES_MAX, SECRETS_MAX, Secret, Secrets};
 use crate::id::{Hash, NodeId, RunId};
 use crate::limits::BODY_BYTES_MAX;
 use crate::run::Problem;
-use alloc::vec;
 use alloc::vec::Vec;
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{ChaCha20Poly1305, KeyInit, Nonce, Tag};
 use curve25519_dalek::montgomery::MontgomeryPoint;
-use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 /// What is derived is for this and nothing else.
@@ -22,8 +20,8 @@ const CONTEXT: &str = "waft 2026-11-21 secrets of a run, sealed to a node v1";
 /// Lengths show in steps of this, bytes.
 const PAD_BYTES: usize = 64;
 const TAG_BYTES: usize = 16;
-/// Of one secret besides name and value: two lengths and the kind, bytes.
-const ENTRY_BYTES: usize = 7;
+/// Of one secret besides name and value, bytes.
+const ENTRY_BYTES: usize = 4;
 const PLAIN_BYTES_MAX: usize =
     SECRETS_BYTES_MAX + SECRETS_MAX * (SECRET_NAME_BYTES_MAX + ENTRY_BYTES) + 1 + PAD_BYTES;
 /// The longest sealed text: the key, the values, the tag. Bytes.
@@ -57,12 +55,40 @@ impl Bound {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Entry<'a> {
-    name: &'a str,
-    text: bool,
-    bytes: &'a [u8],
+/// kind (0 bytes, 1 text) u8, length of the name u8, length of the value u16 little-endian, name, value; then zeros.
+fn write(secrets: &Secrets) -> Zeroizing<Vec<u8>> {
+    // Its size is known before, so that no copy stays behind from growing.
+    let mut plain = Zeroizing::new(Vec::with_capacity(PLAIN_BYTES_MAX));
+    for (name, secret) in secrets.iter() {
+        let value = secret.bytes();
+        plain.extend([u8::from(secret.text), name.len() as u8]);
+        plain.extend((value.len() as u16).to_le_bytes());
+        plain.extend_from_slice(name.as_bytes());
+        plain.extend_from_slice(value);
+    }
+    let padded = (plain.len() + 1).next_multiple_of(PAD_BYTES);
+    plain.resize(padded, 0);
+    plain
 }
+
+fn read(mut plain: &[u8]) -> Option<Secrets> {
+    let mut secrets = Secrets::default();
+    // No name is empty: this is the padding.
+    while let [kind, name, low, high, rest @ ..] = plain
+        && *name > 0
+    {
+        let (name, rest) = rest.split_at_checked(usize::from(*name))?;
+        let (value, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes([*low, *high])))?;
+        let secret = Secret::new(Zeroizing::new(value.to_vec()), *kind == 1)?;
+        if !secrets.put(core::str::from_utf8(name).ok()?, secret) {
+            return None;
+        }
+        plain = rest;
+    }
+    Some(secrets)
+}
+
+const _: () = assert!(SECRET_NAME_BYTES_MAX <= u8::MAX as usize && SECRET_BYTES_MAX <= u16::MAX as usize);
 
 /// The public half of a private key, which is any 32 random bytes.
 pub fn public(private: &[u8; 32]) -> [u8; 32] {
@@ -80,14 +106,7 @@ pub fn seal(
         Problem::new("secret.seal", "secrets cannot be sealed to the key of this target")
             .hint("the target, or a hop before it, sent a key that is none")
     };
-    let entries: Vec<Entry<'_>> = secrets
-        .iter()
-        .map(|(name, secret)| Entry { name, text: secret.text, bytes: secret.bytes() })
-        .collect();
-    // Its size is known before, so that no copy stays behind from growing.
-    let mut plain = Zeroizing::new(vec![0; PLAIN_BYTES_MAX]);
-    let used = postcard::to_slice(&entries, &mut plain).map_err(|_| failed())?.len();
-    plain.truncate(used.next_multiple_of(PAD_BYTES));
+    let mut plain = write(secrets);
     let from = public(ephemeral);
     let key = key(ephemeral, to, &from, to).ok_or_else(failed)?;
     let tag = ChaCha20Poly1305::new(&(*key).into())
@@ -117,13 +136,7 @@ pub fn open(sealed: &[u8], private: &Zeroizing<[u8; 32]>, bound: &Bound) -> Resu
             &Tag::from(*tag),
         )
         .map_err(|_| refused())?;
-    let (entries, _) = postcard::take_from_bytes::<Vec<Entry<'_>>>(&plain).map_err(|_| refused())?;
-    let mut secrets = Secrets::default();
-    for Entry { name, text, bytes } in entries {
-        let secret = Secret::new(Zeroizing::new(bytes.to_vec()), text).ok_or_else(refused)?;
-        secrets.insert(name, secret)?;
-    }
-    Ok(secrets)
+    read(&plain).ok_or_else(refused)
 }
 
 /// `None` for a peer's key that makes the shared secret no secret.

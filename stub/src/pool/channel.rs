@@ -5,6 +5,7 @@ use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
 use std::io;
 use std::os::fd::OwnedFd;
 use tokio::io::unix::AsyncFd;
+use zeroize::Zeroize;
 
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -76,6 +77,11 @@ impl Channel {
             Some(packet) => decode(packet).map(Some),
             None => Err(io::ErrorKind::InvalidData.into()),
         }
+    }
+
+    /// Overwrites what was sent last.
+    pub(crate) fn wipe(&mut self) {
+        self.outgoing.zeroize();
     }
 
     /// Says that nothing more will be sent.

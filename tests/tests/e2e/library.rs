@@ -150,6 +150,7 @@ fn task(name: &str) -> Result<Request> {
         timeout: LIMIT,
         head: waft::run::Head::default(),
         vouched: Default::default(),
+        secrets: waft::secret::Sent::default(),
     })
 }
 

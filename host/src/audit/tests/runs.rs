@@ -26,6 +26,7 @@ fn request() -> Request {
         timeout: Duration::from_secs(90),
         head: Head::default(),
         vouched: Default::default(),
+        secrets: crate::secret::Sent::default(),
     }
 }
 

@@ -97,6 +97,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             head: crate::run::Head::default(),
             vouched: Default::default(),
+            secrets: crate::secret::Sent::default(),
         }
     }
 
