@@ -24,6 +24,7 @@ pub mod operator;
 pub mod params;
 pub mod report;
 pub mod run;
+mod said;
 pub mod select;
 pub mod signature;
 pub mod ssh;

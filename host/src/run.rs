@@ -12,6 +12,7 @@
 use crate::compile::{self, Cache};
 use crate::controller::{Controller, Seen};
 use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, TextCutter, Traffic};
+use crate::said::Said;
 use crate::tree::{Shape, ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -67,6 +68,8 @@ struct Target {
     stdout: Captured,
     stderr: Captured,
     cutters: BTreeMap<Stream, TextCutter>,
+    /// What it says beside its output.
+    said: BTreeMap<Stream, Said>,
     bytes: Traffic,
     policy: Policy,
     done: bool,
@@ -122,12 +125,21 @@ impl Books<'_> {
         match stream {
             Stream::Stdout => target.stdout.add(&bytes),
             Stream::Stderr | Stream::Log => target.stderr.add(&bytes),
-            Stream::Progress | Stream::Change | Stream::Call => return,
+            Stream::Progress | Stream::Call => return self.said(node, stream, &bytes),
+            Stream::Change => return,
         }
         let bytes = target.cutters.entry(stream).or_default().push(bytes);
         let name = target.name.clone();
         if !bytes.is_empty() {
             self.emit(Some(name), Body::Output { stream, bytes });
+        }
+    }
+
+    fn said(&mut self, node: NodeId, stream: Stream, bytes: &[u8]) {
+        let Some(target) = self.targets.get_mut(&node) else { return };
+        let name = target.name.clone();
+        for body in target.said.entry(stream).or_default().push(stream, bytes) {
+            self.emit(Some(name.clone()), body);
         }
     }
 
@@ -166,6 +178,13 @@ impl Books<'_> {
             problem: outcome.problem,
         };
         let name = target.name.clone();
+        let malformed: u64 = target.said.values().map(|said| said.malformed).sum();
+        if malformed > 0 {
+            let text = format!(
+                "{malformed} of its records could not be read, so there are calls that nobody knows of"
+            );
+            self.emit(Some(name.clone()), Body::Note(Problem::new("record.malformed", text)));
+        }
         for (stream, bytes) in rest.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
             self.emit(Some(name.clone()), Body::Output { stream, bytes });
         }
@@ -236,6 +255,7 @@ pub async fn run(
                 stdout: Captured::default(),
                 stderr: Captured::default(),
                 cutters: BTreeMap::new(),
+                said: BTreeMap::new(),
                 bytes: Traffic::default(),
                 policy: hello.map_or(Policy::None, |hello| hello.policy),
                 done: false,
