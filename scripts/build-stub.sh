@@ -46,7 +46,7 @@ if [ "$arch" = x86_64 ]; then
         packed=' -Clink-arg=-Wl,-z,pack-relative-relocs'
     fi
 fi
-# Randomness comes from the system call: without it there are devices, which a worker cannot see, and a leaf has no dlsym to
+# Randomness comes from the system call: without it there are devices, which a worker cannot see, and a stub has no dlsym to
 # look for it (stub/src/absent.rs).
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 # One signature is checked per run: the serial backend of the curve is fast enough, and the smallest.

@@ -13,6 +13,7 @@ use russh::{ChannelMsg, MethodKind, client};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{DuplexStream, copy_bidirectional};
@@ -48,6 +49,10 @@ pub struct Binding {
 
 /// Who logs in, and whom they trust.
 pub trait Login: Send + Sync {
+    /// The addresses of a host, best first. The error ends the sentence "the name could not be resolved: ".
+    ///
+    /// Not done here: the controller asks its libc, and a static program has none that could.
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Pending<'a, Result<Vec<SocketAddr>, String>>;
     /// Public keys and certificates to try, SSH wire form, best first.
     fn identities(&self) -> Pending<'_, Vec<Vec<u8>>>;
     /// The signature blob (algorithm and bytes) over `to_sign` by that identity.
@@ -135,9 +140,11 @@ impl client::Handler for Watch {
 /// Connects and logs in over TCP.
 pub async fn connect(address: &Address, login: Arc<dyn Login>) -> Result<Session, Problem> {
     within(address, login.as_ref(), async {
+        let addresses =
+            login.resolve(&address.host, address.port).await.map_err(|why| unresolved(address, &why))?;
         let mut knock = 0;
         loop {
-            let socket = TcpStream::connect((address.host.as_str(), address.port))
+            let socket = TcpStream::connect(addresses.as_slice())
                 .await
                 .map_err(|error| unreachable(address, &error))?;
             // Most tools lose 42 ms a step to Nagle's algorithm against delayed acknowledgements.
@@ -291,6 +298,11 @@ fn config(login: &dyn Login) -> client::Config {
     config
 }
 
+fn unresolved(address: &Address, why: &str) -> Problem {
+    Problem::new("ssh.resolve", format!("the name {} could not be resolved: {why}", address.host))
+        .hint("check the spelling, or give the address with `host` in the inventory")
+}
+
 fn unreachable(address: &Address, error: &io::Error) -> Problem {
     let shown = address.shown();
     match error.kind() {
@@ -301,10 +313,6 @@ fn unreachable(address: &Address, error: &io::Error) -> Problem {
         io::ErrorKind::TimedOut => Problem::new("ssh.timeout", format!("{shown} does not answer")),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
             Problem::new("ssh.route", format!("there is no route to {shown}"))
-        }
-        _ if error.raw_os_error().is_none() => {
-            Problem::new("ssh.resolve", format!("the name {} could not be resolved", address.host))
-                .hint("check the spelling, or give the address with `host` in the inventory")
         }
         _ => Problem::new("ssh.connect", format!("no connection to {shown}: {error}")),
     }

@@ -1,9 +1,9 @@
-//! What a leaf leaves out of a static glibc: formatted output of C, locales, character sets, loading of libraries, the
-//! resolver. Nothing of ours calls them. They would come all the same, 430 kB of them (180 kB on the wire), because
+//! What a stub leaves out of a static glibc: formatted output of C, locales, character sets, loading of libraries, the
+//! resolver. Nothing of ours calls them: names are resolved by `waft_stub::resolve`. They would come all the same, 430 kB of them (180 kB on the wire), because
 //! `malloc_stats` prints, an assertion is translated, and a thread's name is put into a path with `sprintf`.
 //!
 //! Each name here is where such a chain begins. The stand-ins are weak: where another member of the C library brings the
-//! real one after all, that one wins, so another glibc costs bytes and breaks nothing. See docs/decisions/0017.
+//! real one after all, that one wins, so another glibc costs bytes and breaks nothing. See docs/decisions/0017 and 0021.
 
 use std::ffi::{c_char, c_int};
 

@@ -12,10 +12,12 @@
 mod base64;
 pub mod facts;
 pub mod files;
+pub mod net;
 pub mod policy;
 pub mod pool;
 pub mod process;
 pub mod program;
+pub mod resolve;
 pub mod worker;
 
 pub use files::user_name;

@@ -2,8 +2,7 @@
 //!
 //! Not for people: it speaks the waft protocol on stdin and stdout.
 
-// A hop resolves names, so it needs what a leaf leaves out.
-#[cfg(all(not(feature = "hop"), target_env = "gnu", target_feature = "crt-static"))]
+#[cfg(all(target_env = "gnu", target_feature = "crt-static"))]
 mod absent;
 #[cfg(feature = "hop")]
 mod relay;

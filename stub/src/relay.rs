@@ -5,6 +5,7 @@
 //! sessions themselves.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
@@ -14,6 +15,7 @@ use waft_hop::stream::Pending;
 use waft_proto::id::{Hash, NodeId};
 use waft_proto::msg::{Arch, Dial, DialTarget, SignRequest, StubBlob, StubKind};
 use waft_proto::run::Problem;
+use waft_stub::resolve::Resolver;
 
 /// The controller's answer to a request for a signature.
 pub(crate) type Signature = Result<Vec<u8>, Problem>;
@@ -135,6 +137,10 @@ fn gone() -> Problem {
 }
 
 impl Login for Relayed {
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Pending<'a, Result<Vec<SocketAddr>, String>> {
+        Box::pin(async move { Resolver::here().resolve(host, port).await })
+    }
+
     fn identities(&self) -> Pending<'_, Vec<Vec<u8>>> {
         Box::pin(async { self.identities.clone() })
     }

@@ -4,6 +4,7 @@ use super::keys::Ring;
 use super::known_hosts::{self, Known, Verdict};
 use super::settings::Settings;
 use crate::operator::{self, Echo};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use waft_hop::ssh::{Binding, Login};
@@ -17,6 +18,15 @@ pub struct Direct {
 }
 
 impl Login for Direct {
+    fn resolve<'a>(&'a self, host: &'a str, port: u16) -> Pending<'a, Result<Vec<SocketAddr>, String>> {
+        Box::pin(async move {
+            match tokio::net::lookup_host((host, port)).await {
+                Ok(found) => Ok(found.collect()),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+
     fn identities(&self) -> Pending<'_, Vec<Vec<u8>>> {
         Box::pin(async { self.ring.wires() })
     }

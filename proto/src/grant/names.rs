@@ -24,6 +24,15 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// As a task names it: in any case, an address in any of its forms. What no grant can name equals none.
+    pub fn named(host: &str, port: u16) -> Endpoint {
+        let host = match host.parse::<IpAddr>() {
+            Ok(address) => address.to_string(),
+            Err(_) => host.to_ascii_lowercase(),
+        };
+        Endpoint { host, port }
+    }
+
     pub(super) fn read(text: &str) -> Result<Endpoint, Wanted> {
         let (host, port) = match text.strip_prefix('[') {
             Some(inside) => {

@@ -1,7 +1,7 @@
 //! All that one party asks for, gives or allows: rights and limits together.
 
 use super::exec::Exec;
-use super::{Access, GRANTS_MAX, Grant, Limits, names, quoted};
+use super::{Access, Endpoint, GRANTS_MAX, Grant, Limits, names, quoted};
 use crate::run::Problem;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -106,6 +106,20 @@ impl GrantSet {
 
     pub fn facts(&self) -> Result<(), Problem> {
         self.check(&Grant::Facts)
+    }
+
+    /// Where a task may connect to.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
+        self.rights.iter().filter_map(|right| match right {
+            Grant::Net(endpoint) => Some(endpoint),
+            _ => None,
+        })
+    }
+
+    /// Whether a task may connect to this port of the host that it names so. Returns what granted it.
+    pub fn check_net(&self, host: &str, port: u16) -> Result<&Endpoint, Problem> {
+        let wanted = Endpoint::named(host, port);
+        self.endpoints().find(|endpoint| **endpoint == wanted).ok_or_else(|| missing(&Grant::Net(wanted)))
     }
 
     /// Whether a program may be started with these words. `resolve` looks a bare name up in the fixed PATH of

@@ -425,3 +425,29 @@ fn the_nearest_word_is_near() {
     assert_eq!(nearest("banana", ["user", "port"]), None);
     assert_eq!(nearest(&"a".repeat(65), ["a"]), None);
 }
+
+#[test]
+fn a_connection_is_checked_against_host_and_port() {
+    let given = set(&["net:db.internal:5432", "net:10.0.0.5:443", "net:[2001:db8::1]:443"]);
+    let ok = |host, port| given.check_net(host, port).is_ok();
+    assert!(ok("db.internal", 5432) && ok("DB.Internal", 5432) && ok("10.0.0.5", 443));
+    assert!(ok("2001:db8::1", 443) && ok("2001:0DB8:0::1", 443));
+    // Another port, another name of perhaps the same host, a name below it, another way to write it.
+    assert!(
+        !ok("db.internal", 5433)
+            && !ok("db", 5432)
+            && !ok("a.db.internal", 5432)
+            && !ok("db.internal.", 5432)
+    );
+    assert!(!ok("::ffff:10.0.0.5", 443) && !ok("010.0.0.5", 443) && !ok("", 443));
+    let refused = |host, port| given.check_net(host, port).expect_err("refused");
+    let problem = refused("DB", 5432);
+    assert_eq!(
+        (problem.code.as_str(), problem.hint.as_deref()),
+        ("grant.missing", Some("--allow net:db:5432"))
+    );
+    assert_eq!(refused("::1", 80).hint.as_deref(), Some("--allow \"net:[::1]:80\""));
+    // What no grant can name has no line to paste.
+    assert_eq!(refused("a b\u{1b}[2J", 80).hint, None);
+    assert!(!refused("a b\u{1b}[2J", 80).message.contains('\u{1b}'));
+}

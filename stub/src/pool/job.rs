@@ -252,10 +252,6 @@ fn callees(
 
 /// A limit that is given and not enforced would be a promise broken in silence, and so would a right that nothing gives.
 fn enforceable(grants: &GrantSet, task: &str) -> Result<(), Problem> {
-    if let Some(grant) = grants.iter().find(|grant| matches!(grant, Grant::Net(_))) {
-        let text = format!("the grant `{grant}` of task `{task}` cannot be given yet");
-        return Err(Problem::new("grant.unsupported", text).hint("leave it out"));
-    }
     // What a task writes is counted by no kernel without quotas, and a limit per file would be no limit.
     match grants.limits().iter().find(|limit| matches!(limit, Limit::Disk(_))) {
         Some(limit) => {

@@ -7,6 +7,8 @@ use serde_json::Value;
 use waft_tests::Result;
 use waft_tests::lab::Lab;
 use waft_tests::leak::LeakGuard;
+use waft_tests::machine::{Login, Machine};
+use waft_tests::process;
 use waft_tests::sshd::HostSpec;
 use waft_tests::waft::{Output, Waft};
 
@@ -212,4 +214,49 @@ fn a_tunnel_logs_in_end_to_end_and_leaves_no_stub_on_the_hop() -> Result<()> {
         .run()?;
     assert_eq!(exec.expect_code(0)?.stdout(), "end to end\n");
     Ok(())
+}
+
+/// The hop has a file system of its own, with /etc/hosts and at first without `getent`; the controller knows none of the names.
+#[test]
+fn names_of_targets_behind_a_hop_are_resolved_there() -> Result<()> {
+    let lab = Lab::builder().host(HostSpec::new("t1")).start()?;
+    let hop = Machine::start(&lab, "bas", Login::Ordinary, None)?;
+    let target = lab.host("t1");
+    let (ip, port) = (target.address.ip(), target.address.port());
+    let inventory = std::fs::read_to_string(&lab.inventory).expect("the lab's inventory");
+    let mut known = std::fs::read_to_string(&lab.known_hosts).expect("the lab's known hosts");
+    let dial = |name: &str| -> Result<Output> {
+        let file = lab.dir.path().join(format!("{name}.toml"));
+        let named = inventory.replace(&format!("host = \"{ip}\""), &format!("host = \"{name}\""));
+        assert_ne!(named, inventory);
+        std::fs::write(&file, named).expect("written");
+        Waft::new("exec")?
+            .args(["-i", file.to_str().unwrap_or_default()])
+            .args(["--ssh-config", lab.ssh_config.to_str().unwrap_or_default()])
+            .args(["--known-hosts", lab.known_hosts.to_str().unwrap_or_default()])
+            .args(["--identity", lab.key.path.to_str().unwrap_or_default()])
+            .args(["--format", "jsonl", "--via", "bas", "-t", "t1", "--", "/bin/echo", "by name"])
+            .limit(LIMIT)
+            .run()
+    };
+    for name in ["in-hosts.test", "by-getent.test", "no-such-name.invalid"] {
+        known.push_str(&format!("[{name}]:{port} {}\n", target.host_key.public_without_comment()));
+    }
+    std::fs::write(&lab.known_hosts, known).expect("written");
+
+    std::fs::write(hop.path("/etc/hosts"), format!("{ip} other.test in-hosts.test\n")).expect("written");
+    let output = dial("in-hosts.test")?.expect_code(0)?.stdout();
+    assert!(output.contains("by name"), "{output}");
+
+    let getent = hop.path("/usr/bin/getent");
+    let script = format!("#!/bin/sh\n[ \"$*\" = 'ahosts by-getent.test' ] || exit 2\necho '{ip} STREAM'\n");
+    std::fs::write(&getent, script).expect("written");
+    std::fs::set_permissions(&getent, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .expect("executable");
+    let output = dial("by-getent.test")?.expect_code(0)?.stdout();
+    assert!(output.contains("by name"), "{output}");
+
+    let output = dial("no-such-name.invalid")?.expect_code(4)?.stdout();
+    assert!(output.contains("ssh.resolve") && output.contains("there is no such name"), "{output}");
+    process::wait_until("sessions on the hop to end", LIMIT, || hop.running().is_empty().then_some(()))
 }
