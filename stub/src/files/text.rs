@@ -7,7 +7,7 @@ const DIGITS: usize = 9;
 
 /// A text as one word of a line: quoted and escaped unless plain, and of a long one its beginning and its end, `chars` of each.
 pub(super) fn shown(text: &str, chars: usize) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+:@,=%~".contains(c);
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@,=%~".contains(c);
     let length = text.chars().count();
     if length > 2 * chars {
         let begin: String = text.chars().take(chars).collect();
