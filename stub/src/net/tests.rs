@@ -52,7 +52,12 @@ async fn refusal(net: &mut Net, host: &str, port: u16) -> Problem {
     open(net, host, port).await.expect_err("refused")
 }
 
+/// The connection that was made, or is being made.
 fn accept(listener: &TcpListener) -> TcpStream {
+    // So that a connection which went elsewhere is a failure and no endless wait.
+    let mut waiting = [rustix::event::PollFd::new(listener, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec::try_from(LIMIT).expect("some seconds");
+    assert_eq!(rustix::event::poll(&mut waiting, Some(&limit)), Ok(1), "nobody connected");
     let (stream, _) = listener.accept().expect("a connection");
     stream.set_read_timeout(Some(LIMIT)).expect("a limit");
     stream
