@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use waft_proto::envelope::{self, Wall};
+use waft_proto::envelope::{Envelope, Wall};
 use waft_proto::grant::{Access, Grant, GrantSet, Limit};
 use waft_proto::id::Hash;
 use waft_proto::msg::{Arch, Engine};
@@ -80,7 +80,8 @@ struct Callee {
     name: String,
     artifact: Hash,
     engine: Engine,
-    given: GrantSet,
+    /// What the node's policy leaves of it.
+    ruled: Result<Ruled, Problem>,
 }
 
 impl Job {
@@ -122,7 +123,7 @@ impl Job {
         enforceable(&grants, &task)?;
         let timeout = Duration::from_millis(timeout_ms.min(grants.limits().time_ms.unwrap_or(u64::MAX)));
         let load = load(engine, wall, &grants, check);
-        let callees = callees(&envelope.callees, engine, &blobs)?;
+        let callees = callees(&envelope, engine, &blobs, policy, now_unix)?;
         Ok(Job {
             key: Key { artifact, load, given, check },
             code,
@@ -166,14 +167,16 @@ impl Job {
         };
         let callee = callee.ok_or_else(missing)?;
         let code = Arc::clone(self.blobs.get(&callee.artifact).ok_or_else(missing)?);
+        let ruled = callee.ruled.clone()?;
         // Programs by name and by path meet only as paths.
         let given =
-            callee.given.resolved(program::look_up).intersect(&self.key.given.resolved(program::look_up))?;
-        let check = self.key.check;
+            ruled.grants.resolved(program::look_up).intersect(&self.key.given.resolved(program::look_up))?;
+        let check = self.key.check || ruled.check;
+        let most = ruled.timeout_ms.min(given.limits().time_ms.unwrap_or(u64::MAX));
         let grants = if check { given.for_check() } else { given.clone() };
         let granted_env = granted_env(&grants, name)?;
         enforceable(&grants, name)?;
-        let load = load(callee.engine, self.key.load.wall, &grants, check);
+        let load = load(callee.engine, self.key.load.wall.max(ruled.wall), &grants, check);
         let mine = |name: &str| {
             Grant::parse(&format!("secret:{name}")).is_ok_and(|wanted| grants.check(&wanted).is_ok())
         };
@@ -188,9 +191,9 @@ impl Job {
             target: self.target.clone(),
             run: self.run.clone(),
             params: params.into(),
-            timeout: left.min(Duration::from_millis(grants.limits().time_ms.unwrap_or(u64::MAX))),
+            timeout: left.min(Duration::from_millis(most)),
             grants,
-            withheld: self.withheld.clone(),
+            withheld: ruled.withheld.or_else(|| self.withheld.clone()),
             granted_env,
             blobs: Rc::clone(&self.blobs),
             callees: Rc::clone(&self.callees),
@@ -232,19 +235,34 @@ fn load(engine: Engine, wall: Wall, grants: &GrantSet, check: bool) -> Load {
     }
 }
 
-/// The tasks whose code is here, for this engine.
+/// The tasks whose code is here, for this engine. The policy judges each as if it had been sent by itself, without the
+/// signatures and the approval of the one that calls it.
 fn callees(
-    named: &[envelope::Callee],
+    envelope: &Envelope,
     engine: Engine,
     blobs: &BTreeMap<Hash, Arc<[u8]>>,
+    policy: &NodePolicy,
+    now_unix: u64,
 ) -> Result<Vec<Callee>, Problem> {
-    let mut callees = Vec::with_capacity(named.len());
-    for callee in named {
+    let mut callees = Vec::with_capacity(envelope.callees.len());
+    for callee in &envelope.callees {
+        let alone = Envelope {
+            task: callee.name.clone(),
+            module: callee.module,
+            artifacts: callee.artifacts.clone(),
+            grants: callee.grants.clone(),
+            task_signatures: Vec::new(),
+            approval: None,
+            callees: Vec::new(),
+            files: Vec::new(),
+            ..envelope.clone()
+        };
         let compiled = callee.artifacts.iter().filter(|known| known.engine == engine).map(|known| known.hash);
         let code = compiled.chain([callee.module]).find(|hash| blobs.contains_key(hash));
         let given = GrantSet::parse_all(callee.grants.iter().map(String::as_str)).map_err(first)?;
         if let Some(artifact) = code {
-            callees.push(Callee { name: callee.name.clone(), artifact, engine, given });
+            let ruled = policy.rule(&alone, given, now_unix);
+            callees.push(Callee { name: callee.name.clone(), artifact, engine, ruled });
         }
     }
     Ok(callees)
