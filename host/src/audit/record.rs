@@ -140,10 +140,12 @@ fn ended(target: &str, result: &TargetResult) -> Fields {
 
 /// What a task asked of its host. The records of one target have a limit, see docs/waft-v1.md.
 fn called(target: &str, call: &Call) -> Fields {
+    // Arguments may be secret, like output: of a program only its name is kept.
+    let named = call.subject.split(' ').next().filter(|_| call.call == "exec");
     object(json!({
         "target": target,
         "call": clip(&call.call),
-        "subject": clip(&call.subject),
+        "subject": clip(named.unwrap_or(&call.subject)),
         "ok": call.ok,
         "code": call.code.as_deref().map(clip),
         "ms": call.ms.min(NUMBER_MAX),

@@ -108,6 +108,7 @@ fn a_call_is_a_line_with_its_target_and_bounded() {
         (&line["event"], &line["target"], &line["call"]),
         (&json!("call"), &json!("web1"), &json!("exec"))
     );
+    assert_eq!(line["subject"], "/bin/id", "arguments are not kept");
     assert_eq!((&line["code"], &line["ok"]), (&json!("grant.missing"), &json!(false)));
     assert_eq!(place.walked().defect, None);
 }
