@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use serde::{Deserialize, Serialize};
 use waft_proto::id::{Hash, RunId};
 pub use waft_proto::msg::{Policy, Stream};
 use waft_proto::run::{Problem, Status, TargetState};
@@ -44,6 +45,10 @@ pub enum Body {
     },
     /// Something that a dry run would change.
     Change(Box<Change>),
+    /// What a task asked of its host.
+    Call(Call),
+    /// How far a task is.
+    Progress(Progress),
     Result(Box<TargetResult>),
     /// A warning: about `target` when there is one, else about the run.
     Note(Problem),
@@ -52,6 +57,32 @@ pub enum Body {
         ms: u64,
         bytes: Traffic,
     },
+}
+
+/// One call of a task, as its stub recorded it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Call {
+    /// Its name in `waft_v1`; `more` at the end says how many records there are not.
+    pub call: String,
+    /// What it was about: the words of a program, a path, a name.
+    #[serde(default)]
+    pub subject: String,
+    #[serde(default)]
+    pub ok: bool,
+    /// Why it was refused or failed.
+    #[serde(default)]
+    pub code: Option<String>,
+    #[serde(default)]
+    pub ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Progress {
+    pub done: u64,
+    pub total: Option<u64>,
+    pub text: Option<String>,
 }
 
 /// Bytes that crossed links, from the controller's point of view.

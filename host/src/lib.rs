@@ -27,6 +27,7 @@ pub mod params;
 mod proof;
 pub mod report;
 pub mod run;
+mod said;
 pub mod secret;
 pub mod select;
 pub mod ssh;

@@ -15,6 +15,7 @@ use crate::dry;
 use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, TextCutter, Traffic};
 use crate::files;
 use crate::proof::Pinned;
+use crate::said::Said;
 use crate::secret::plan::{self as secret, Sent};
 use crate::tree::{Shape, ranges};
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,6 +105,8 @@ struct Target {
     stderr: Captured,
     cutters: BTreeMap<Stream, TextCutter>,
     changes: dry::Reader,
+    /// What it says beside its output.
+    said: BTreeMap<Stream, Said>,
     bytes: Traffic,
     policy: Policy,
     /// Takes the secrets out once more: a target may have left them in.
@@ -174,13 +177,21 @@ impl Books<'_> {
         match stream {
             Stream::Stdout => target.stdout.add(&bytes),
             Stream::Stderr | Stream::Log => target.stderr.add(&bytes),
+            Stream::Progress | Stream::Call => return self.said(node, stream, &bytes),
             Stream::Change => return self.changes(node, &bytes),
-            Stream::Progress | Stream::Call => return,
         }
         let bytes = target.cutters.entry(stream).or_default().push(bytes);
         let name = target.name.clone();
         if !bytes.is_empty() {
             self.emit(Some(name), Body::Output { stream, bytes });
+        }
+    }
+
+    fn said(&mut self, node: NodeId, stream: Stream, bytes: &[u8]) {
+        let Some(target) = self.targets.get_mut(&node) else { return };
+        let name = target.name.clone();
+        for body in target.said.entry(stream).or_default().push(stream, bytes) {
+            self.emit(Some(name.clone()), body);
         }
     }
 
@@ -241,6 +252,13 @@ impl Books<'_> {
             changes,
         };
         let name = target.name.clone();
+        let malformed: u64 = target.said.values().map(|said| said.malformed).sum();
+        if malformed > 0 {
+            let text = format!(
+                "{malformed} of its records could not be read, so there are calls that nobody knows of"
+            );
+            self.emit(Some(name.clone()), Body::Note(Problem::new("record.malformed", text)));
+        }
         for (stream, bytes) in rest.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
             self.emit(Some(name.clone()), Body::Output { stream, bytes });
         }
@@ -325,6 +343,7 @@ pub async fn run(
                 stderr: Captured::default(),
                 cutters: BTreeMap::new(),
                 changes: dry::Reader::default(),
+                said: BTreeMap::new(),
                 bytes: Traffic::default(),
                 policy: hello.map_or(Policy::None, |hello| hello.policy),
                 redactor: Redactor::with(patterns.clone()),

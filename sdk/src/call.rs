@@ -1,14 +1,29 @@
-//! The calls of `waft_v1`, over a trait of three functions: the imports in a guest, a script of replies in a test.
+//! The calls of `waft_v1`, over a trait of its functions: the imports in a guest, a script of replies in a test.
 
 use crate::Error;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 /// The imports as they are. The safe side of a pointer and a length is a slice.
 pub(crate) trait Host {
     fn facts(&mut self, request: &[u8]) -> i32;
     fn exec(&mut self, request: &[u8]) -> i32;
+    fn file(&mut self, request: &[u8]) -> i32;
+    fn net(&mut self, request: &[u8]) -> i32;
+    fn task(&mut self, request: &[u8]) -> i32;
+    fn blob(&mut self, request: &[u8]) -> i32;
+    fn secret(&mut self, request: &[u8]) -> i32;
+    fn emit(&mut self, request: &[u8]) -> i32;
     fn take(&mut self, into: &mut [u8]) -> i32;
+    fn read(&mut self, handle: u32, into: &mut [u8]) -> i32;
+    fn write(&mut self, handle: u32, bytes: &[u8]) -> i32;
 }
+
+/// A `read` or `write` that failed: `take` has the reason, `{"error": ..}`.
+pub(crate) const FAILED: i32 = -4;
+
+/// Longer than any reason that a host gives.
+const REASON_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Serialize)]
 struct Exec<'a> {
@@ -45,6 +60,52 @@ pub(crate) fn exec_replace(host: &mut impl Host, argv: &[String], stdin: Option<
             .unwrap_or_else(|| Error::new("exec.reply", "the host neither started the program nor said why")),
         Err(error) => error,
     }
+}
+
+/// Asks with `request`, one JSON object, and reads the reply as `T`. `function` is the import, `name` what it is called.
+pub(crate) fn ask<H: Host, T: DeserializeOwned>(
+    host: &mut H,
+    name: &str,
+    function: impl FnOnce(&mut H, &[u8]) -> i32,
+    request: &impl Serialize,
+) -> Result<T, Error> {
+    let request = serde_json::to_vec(request).map_err(|e| {
+        Error::new(&format!("{name}.request"), format!("the request of `{name}` is no JSON: {e}"))
+    })?;
+    let length = function(host, &request);
+    let reply = take_reply(host, name, length)?;
+    if let Some(error) = refusal(&reply) {
+        return Err(error);
+    }
+    serde_json::from_str(&reply).map_err(|e| {
+        Error::new("waft_v1.reply", format!("the host's reply to `{name}` is not what this task knows: {e}"))
+    })
+}
+
+/// The bytes that were moved, or why none.
+pub(crate) fn moved(host: &mut impl Host, name: &str, count: i32, most: usize) -> Result<usize, Error> {
+    match usize::try_from(count) {
+        Ok(count) if count <= most => return Ok(count),
+        Ok(count) => {
+            return Err(Error::new(
+                "waft_v1.reply",
+                format!("the host moved {count} bytes in a `{name}` of {most}"),
+            ));
+        }
+        Err(_) => {}
+    }
+    let mut reason = Vec::new();
+    let mut piece = [0; 512];
+    while count == FAILED && reason.len() < REASON_BYTES_MAX {
+        match usize::try_from(host.take(&mut piece)) {
+            Ok(taken @ 1..=512) => reason.extend_from_slice(&piece[..taken]),
+            _ => break,
+        }
+    }
+    let said = std::str::from_utf8(&reason).ok().and_then(refusal);
+    Err(said.unwrap_or_else(|| {
+        Error::new("waft_v1.call", format!("the host refused a `{name}` with the code {count}"))
+    }))
 }
 
 /// No reply but a refusal has a field `error`. Anything else stays text: a tree of values would cost a task 20 kB.
@@ -86,67 +147,53 @@ mod imports {
     unsafe extern "C" {
         pub(super) fn facts(request: *const u8, length: usize) -> i32;
         pub(super) fn exec(request: *const u8, length: usize) -> i32;
+        pub(super) fn file(request: *const u8, length: usize) -> i32;
+        pub(super) fn net(request: *const u8, length: usize) -> i32;
+        pub(super) fn task(request: *const u8, length: usize) -> i32;
+        pub(super) fn blob(request: *const u8, length: usize) -> i32;
+        pub(super) fn secret(request: *const u8, length: usize) -> i32;
+        pub(super) fn emit(request: *const u8, length: usize) -> i32;
         pub(super) fn take(into: *mut u8, length: usize) -> i32;
+        pub(super) fn read(handle: u32, into: *mut u8, length: usize) -> i32;
+        pub(super) fn write(handle: u32, bytes: *const u8, length: usize) -> i32;
     }
+}
+
+/// The functions that take a request. A task imports only those that it uses.
+#[cfg(target_arch = "wasm32")]
+macro_rules! requests {
+    ($($name:ident)*) => {
+        $(fn $name(&mut self, request: &[u8]) -> i32 {
+            // SAFETY: pointer and length are one live slice, which the host only reads.
+            unsafe { imports::$name(request.as_ptr(), request.len()) }
+        })*
+    };
 }
 
 #[cfg(target_arch = "wasm32")]
 impl Host for Imports {
-    fn facts(&mut self, request: &[u8]) -> i32 {
-        // SAFETY: pointer and length are one live slice, which the host only reads.
-        unsafe { imports::facts(request.as_ptr(), request.len()) }
-    }
-
-    fn exec(&mut self, request: &[u8]) -> i32 {
-        // SAFETY: as above.
-        unsafe { imports::exec(request.as_ptr(), request.len()) }
-    }
+    requests!(facts exec file net task blob secret emit);
 
     fn take(&mut self, into: &mut [u8]) -> i32 {
         // SAFETY: pointer and length are one live slice, borrowed for writing, and the host writes no further.
         unsafe { imports::take(into.as_mut_ptr(), into.len()) }
+    }
+
+    fn read(&mut self, handle: u32, into: &mut [u8]) -> i32 {
+        // SAFETY: as above.
+        unsafe { imports::read(handle, into.as_mut_ptr(), into.len()) }
+    }
+
+    fn write(&mut self, handle: u32, bytes: &[u8]) -> i32 {
+        // SAFETY: pointer and length are one live slice, which the host only reads.
+        unsafe { imports::write(handle, bytes.as_ptr(), bytes.len()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A host which answers every call with `reply`, or with `code` when there is none, and keeps what it was asked.
-    #[derive(Default)]
-    struct Script {
-        reply: Vec<u8>,
-        code: i32,
-        short_by: usize,
-        asked: Vec<u8>,
-    }
-
-    impl Script {
-        fn replying(reply: impl Into<Vec<u8>>) -> Script {
-            Script { reply: reply.into(), ..Script::default() }
-        }
-
-        fn answer(&mut self, request: &[u8]) -> i32 {
-            self.asked = request.to_vec();
-            if self.code < 0 { self.code } else { i32::try_from(self.reply.len()).unwrap() }
-        }
-    }
-
-    impl Host for Script {
-        fn facts(&mut self, request: &[u8]) -> i32 {
-            self.answer(request)
-        }
-
-        fn exec(&mut self, request: &[u8]) -> i32 {
-            self.answer(request)
-        }
-
-        fn take(&mut self, into: &mut [u8]) -> i32 {
-            let copied = into.len() - self.short_by;
-            into[..copied].copy_from_slice(&self.reply[..copied]);
-            i32::try_from(copied).unwrap()
-        }
-    }
+    use crate::script::Script;
 
     const REFUSED: &str =
         r#"{"error":{"code":"grant.missing","message":"No grant.","hint":"--allow facts"}}"#;
@@ -173,6 +220,15 @@ mod tests {
         assert_eq!(host.asked, br#"{"argv":["/bin/echo","a b"],"stdin":"in","replace":true}"#);
         exec_replace(&mut host, &["/bin/true".into()], None);
         assert_eq!(host.asked, br#"{"argv":["/bin/true"],"replace":true}"#);
+    }
+
+    #[test]
+    fn why_no_byte_was_moved_is_told() {
+        let mut host = Script::replying(REFUSED);
+        assert_eq!(moved(&mut host, "read", 3, 4), Ok(3));
+        assert_eq!(moved(&mut host, "read", FAILED, 4).unwrap_err().code, "grant.missing");
+        assert_eq!(moved(&mut host, "read", 5, 4).unwrap_err().code, "waft_v1.reply");
+        assert_eq!(moved(&mut host, "read", -1, 4).unwrap_err().code, "waft_v1.call");
     }
 
     #[test]

@@ -7,8 +7,10 @@
 //! | import | request | reply |
 //! |---|---|---|
 //! | `facts(ptr, len) -> i32` | `{}` | the target's facts, one object |
-//! | `exec(ptr, len) -> i32` | `{"argv": [..], "stdin": "..", "replace": true}` | none when it succeeds: the task has become the program |
+//! | `exec(ptr, len) -> i32` | `{"argv": [..], ..}` | how the program ended; none with `"replace": true`: the task has become the program |
+//! | `file`, `net`, `task`, `blob`, `secret`, `emit` | one object each, see docs/waft-v1.md | one object |
 //! | `take(ptr, len) -> i32` | | copies the pending reply, answers the bytes copied |
+//! | `read(handle, ptr, len)`, `write(handle, ptr, len)` | | bytes moved; 0 is the end; -4: `take` has the reason |
 //!
 //! Requests and replies are UTF-8 JSON. A call answers the length of its reply, which stays with the host until `take`
 //! or the next call; a negative number says that the host could not read the request at all. A refusal is a reply:
@@ -17,15 +19,29 @@
 //! What it may not do: decide anything. Grants are checked on the other side of these calls, never here.
 
 #[cfg(any(target_arch = "wasm32", test))]
+mod base64;
+#[cfg(any(target_arch = "wasm32", test))]
 mod call;
 mod error;
+#[cfg(any(target_arch = "wasm32", test))]
+pub mod exec;
+#[cfg(any(target_arch = "wasm32", test))]
+pub mod file;
+#[cfg(any(target_arch = "wasm32", test))]
+mod more;
 mod params;
+#[cfg(test)]
+mod script;
 
 pub use error::Error;
+#[cfg(any(target_arch = "wasm32", test))]
+pub use more::Called;
 pub use params::{PARAMS_BYTES_MAX, params, params_from};
 
 #[cfg(target_arch = "wasm32")]
 pub use guest::{exec_replace, facts};
+#[cfg(target_arch = "wasm32")]
+pub use more::{Blob, Connection, call_task, log, progress, resolve, secret};
 
 /// Exit codes the tasks shipped with waft agree on. A guest's own are 0..=125; from 126 on waft reports `failed`.
 pub mod exit {

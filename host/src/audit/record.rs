@@ -2,7 +2,7 @@
 
 use super::line::{Fields, LINE_BYTES_MAX};
 use super::{Actor, Log};
-use crate::event::{Body, Event, TargetResult};
+use crate::event::{Body, Call, Event, TargetResult};
 use crate::explain::way::{Mode, before};
 use crate::report::escape;
 use crate::run::{Head, Request};
@@ -58,7 +58,12 @@ impl Recorder {
             Body::RunStarted { .. } => ("run_started", std::mem::take(&mut self.started)),
             Body::Result(result) => ("result", ended(event.target.as_deref().unwrap_or_default(), result)),
             Body::RunFinished { counts, ms, .. } => ("run_finished", finished(counts, *ms)),
-            Body::TargetState { .. } | Body::Output { .. } | Body::Change(_) | Body::Note(_) => return Ok(()),
+            Body::Call(call) => ("call", called(event.target.as_deref().unwrap_or_default(), call)),
+            Body::TargetState { .. }
+            | Body::Output { .. }
+            | Body::Change(_)
+            | Body::Progress(_)
+            | Body::Note(_) => return Ok(()),
         };
         fields.insert("run".to_owned(), event.run.to_string().into());
         let last = matches!(event.body, Body::RunFinished { .. });
@@ -136,6 +141,21 @@ fn ended(target: &str, result: &TargetResult) -> Fields {
         "error": result.problem.as_ref().map(|problem| clip(&problem.code)),
         "stdout": output(&result.stdout, result.stdout_truncated),
         "stderr": output(&result.stderr, result.stderr_truncated),
+    }))
+}
+
+/// What a task asked of its host. The records of one target have a limit, see docs/waft-v1.md.
+fn called(target: &str, call: &Call) -> Fields {
+    // Arguments may be secret, like output: of a program only its name is kept.
+    let named = call.subject.split(' ').next().filter(|_| call.call == "exec");
+    object(json!({
+        "target": target,
+        "call": clip(&call.call),
+        "subject": clip(named.unwrap_or(&call.subject)),
+        "ok": call.ok,
+        "code": call.code.as_deref().map(clip),
+        "ms": call.ms.min(NUMBER_MAX),
+        "left_out": call.left_out.map(|count| count.min(NUMBER_MAX)),
     }))
 }
 

@@ -216,7 +216,8 @@ impl Filter<'_> {
             if rows::names(line).any(|name| name == target) {
                 self.runs.extend(run.map(str::to_owned));
             }
-            let of_run = line.event != "result" && run.is_some_and(|run| self.runs.contains(run));
+            let of_run = !matches!(line.event.as_str(), "result" | "call")
+                && run.is_some_and(|run| self.runs.contains(run));
             here || of_run
         });
         concerns

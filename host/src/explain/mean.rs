@@ -60,7 +60,7 @@ const BY_OPTION: &[&str] = &[
 pub const EVERYTHING: &str = "everything this user can do";
 
 /// Rights and limits that the stubs of this release refuse to be given, by their first word.
-const UNSUPPORTED: &[&str] = &["net", "secret", "blob", "call", "disk", "cpu", "procs"];
+const UNSUPPORTED: &[&str] = &["disk"];
 
 /// One sentence, without a full stop.
 pub fn sentence(grant: &Grant) -> String {

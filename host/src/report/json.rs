@@ -21,7 +21,7 @@ use waft_proto::run::{Problem, Status};
 
 use super::{Reporter, Writer, escape, paint, problem};
 use crate::dry::{Change, Changes};
-use crate::event::{Body, Event, TargetResult, Traffic};
+use crate::event::{Body, Call, Event, Progress, TargetResult, Traffic};
 
 /// Version of the lines. Fields are added without a new one; it changes when one goes or changes its meaning.
 const VERSION: u8 = 1;
@@ -47,6 +47,8 @@ enum Fields<'a> {
     Text { stream: &'static str, text: &'a str },
     Bytes { stream: &'static str, base64: String },
     Change(&'a Change),
+    Call(&'a Call),
+    Progress(&'a Progress),
     Result(Box<ResultFields<'a>>),
     RunFinished { counts: BTreeMap<Rank, u64>, ms: u64, bytes: Bytes },
 }
@@ -159,6 +161,8 @@ pub fn line(event: &Event) -> io::Result<Option<String>> {
             ("output", fields)
         }
         Body::Change(change) => ("change", Fields::Change(change)),
+        Body::Call(call) => ("call", Fields::Call(call)),
+        Body::Progress(progress) => ("progress", Fields::Progress(progress)),
         Body::Result(result) => ("result", Fields::Result(Box::new(result.as_ref().into()))),
         Body::RunFinished { counts, ms, bytes } => {
             // All statuses are there, also those that did not occur: a reader can say `.counts.failed > 0`.

@@ -51,3 +51,21 @@ fn import_lists_are_sorted_so_that_a_name_is_found_once() {
     assert!(imports::WASI_FUNCTIONS.is_sorted() && imports::WAFT_FUNCTIONS.is_sorted());
     assert!(imports::functions("env").is_empty());
 }
+
+#[test]
+fn the_header_and_the_wit_declare_the_functions() {
+    let header = include_str!("../../../sdk/include/waft.h");
+    let declared: Vec<&str> = header
+        .lines()
+        .filter_map(|line| line.strip_prefix("WAFT_IMPORT(\"")?.split_once('"'))
+        .map(|(name, _)| name)
+        .collect();
+    let mut sorted = declared.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, imports::WAFT_FUNCTIONS);
+    let wit = include_str!("../../../sdk/wit/waft.wit");
+    // There an answer needs no taking.
+    for name in imports::WAFT_FUNCTIONS.iter().filter(|name| **name != "take") {
+        assert!(wit.contains(&format!("    {name}: func(")), "{name}");
+    }
+}

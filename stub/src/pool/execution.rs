@@ -15,6 +15,7 @@ use super::verdict::{Finish, stopped, verdict};
 use super::worker::Worker;
 use super::{JobEvent, Shared};
 use crate::files::Roots;
+use crate::net::Net;
 use crate::program::{self, Program};
 use crate::secret::Redactor;
 use crate::worker::wire::{End, FromWorker, PART_BYTES_MAX, REQUEST_BYTES_MAX, ToWorker, parts};
@@ -55,6 +56,7 @@ struct Execution<'a> {
     /// A task that was called and has not ended.
     nested: Option<Nested>,
     blobs: Blobs,
+    net: Net,
     /// The granted directories, once a call was about them.
     roots: Option<Arc<Roots>>,
     pace: Pace,
@@ -130,6 +132,8 @@ async fn carry_out(
         probes: Vec::new(),
         nested: None,
         blobs: Blobs::default(),
+        // In a dry run these grants are not among them.
+        net: Net::new(&job.grants),
         roots: None,
         pace: Pace::default(),
         records: Records::default(),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use waft_proto::envelope::{self, Wall};
+use waft_proto::envelope::{Envelope, Wall};
 use waft_proto::grant::{Access, Grant, GrantSet, Limit};
 use waft_proto::id::Hash;
 use waft_proto::msg::{Arch, Engine};
@@ -85,7 +85,8 @@ struct Callee {
     name: String,
     artifact: Hash,
     engine: Engine,
-    given: GrantSet,
+    /// What the node's policy leaves of it.
+    ruled: Result<Ruled, Problem>,
 }
 
 impl Job {
@@ -127,7 +128,7 @@ impl Job {
         enforceable(&grants, &task, check)?;
         let timeout = Duration::from_millis(timeout_ms.min(grants.limits().time_ms.unwrap_or(u64::MAX)));
         let load = load(engine, wall, &grants, check);
-        let callees = callees(&envelope.callees, engine, &blobs)?;
+        let callees = callees(&envelope, engine, &blobs, policy, now_unix)?;
         Ok(Job {
             key: Key { artifact, load, given, check },
             code,
@@ -168,14 +169,16 @@ impl Job {
         };
         let callee = callee.ok_or_else(missing)?;
         let code = Arc::clone(self.blobs.get(&callee.artifact).ok_or_else(missing)?);
+        let ruled = callee.ruled.clone()?;
         // Programs by name and by path meet only as paths.
         let given =
-            callee.given.resolved(program::look_up).intersect(&self.key.given.resolved(program::look_up))?;
-        let check = self.key.check;
+            ruled.grants.resolved(program::look_up).intersect(&self.key.given.resolved(program::look_up))?;
+        let check = self.key.check || ruled.check;
+        let most = ruled.timeout_ms.min(given.limits().time_ms.unwrap_or(u64::MAX));
         let grants = if check { given.for_check() } else { given.clone() };
         let granted_env = granted_env(&grants, name)?;
         enforceable(&grants, name, check)?;
-        let load = load(callee.engine, self.key.load.wall, &grants, check);
+        let load = load(callee.engine, self.key.load.wall.max(ruled.wall), &grants, check);
         self.calls.set(self.calls.get() + 1);
         Ok(Job {
             secrets: granted(&self.secrets, &grants),
@@ -186,9 +189,9 @@ impl Job {
             target: self.target.clone(),
             run: self.run.clone(),
             params: params.into(),
-            timeout: left.min(Duration::from_millis(grants.limits().time_ms.unwrap_or(u64::MAX))),
+            timeout: left.min(Duration::from_millis(most)),
             grants,
-            withheld: self.withheld.clone(),
+            withheld: ruled.withheld.or_else(|| self.withheld.clone()),
             diff: self.diff,
             granted_env,
             blobs: Rc::clone(&self.blobs),
@@ -246,19 +249,34 @@ fn dry(grants: &GrantSet) -> Dry {
     }
 }
 
-/// The tasks whose code is here, for this engine.
+/// The tasks whose code is here, for this engine. The policy judges each as if it had been sent by itself, without the
+/// signatures and the approval of the one that calls it.
 fn callees(
-    named: &[envelope::Callee],
+    envelope: &Envelope,
     engine: Engine,
     blobs: &BTreeMap<Hash, Arc<[u8]>>,
+    policy: &NodePolicy,
+    now_unix: u64,
 ) -> Result<Vec<Callee>, Problem> {
-    let mut callees = Vec::with_capacity(named.len());
-    for callee in named {
+    let mut callees = Vec::with_capacity(envelope.callees.len());
+    for callee in &envelope.callees {
+        let alone = Envelope {
+            task: callee.name.clone(),
+            module: callee.module,
+            artifacts: callee.artifacts.clone(),
+            grants: callee.grants.clone(),
+            task_signatures: Vec::new(),
+            approval: None,
+            callees: Vec::new(),
+            files: Vec::new(),
+            ..envelope.clone()
+        };
         let compiled = callee.artifacts.iter().filter(|known| known.engine == engine).map(|known| known.hash);
         let code = compiled.chain([callee.module]).find(|hash| blobs.contains_key(hash));
         let given = GrantSet::parse_all(callee.grants.iter().map(String::as_str)).map_err(first)?;
         if let Some(artifact) = code {
-            callees.push(Callee { name: callee.name.clone(), artifact, engine, given });
+            let ruled = policy.rule(&alone, given, now_unix);
+            callees.push(Callee { name: callee.name.clone(), artifact, engine, ruled });
         }
     }
     Ok(callees)
@@ -270,10 +288,6 @@ fn granted(secrets: &Secrets, grants: &GrantSet) -> Secrets {
 
 /// A limit that is given and not enforced would be a promise broken in silence, and so would a right that nothing gives.
 fn enforceable(grants: &GrantSet, task: &str, check: bool) -> Result<(), Problem> {
-    if let Some(grant) = grants.iter().find(|grant| matches!(grant, Grant::Net(_))) {
-        let text = format!("the grant `{grant}` of task `{task}` cannot be given yet");
-        return Err(Problem::new("grant.unsupported", text).hint("leave it out"));
-    }
     // What a task writes is counted by no kernel without quotas, and a limit per file would be no limit.
     // In a dry run the tmpfs of the overlays holds it.
     match grants.limits().iter().find(|limit| !check && matches!(limit, Limit::Disk(_))) {

@@ -2,6 +2,7 @@
 
 use crate::lab::{asks, command, pool, task};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waft_proto::id::Hash;
 use waft_proto::run::Status;
 
@@ -52,7 +53,7 @@ async fn long_requests_and_those_that_are_no_text_are_told() {
 
 #[tokio::test]
 async fn handles_that_were_not_given_are_told() {
-    for handle in ["0", "1", "7", "1073741824", "-1"] {
+    for (handle, code) in [("0", "net"), ("1", "net"), ("7", "net"), ("1073741824", "blob"), ("-1", "blob")] {
         let body = format!(
             "(if (i32.ne (call $read (i32.const {handle}) (i32.const 0) (i32.const 9)) (i32.const -4)) (then (unreachable)))
              (call $show)
@@ -61,7 +62,7 @@ async fn handles_that_were_not_given_are_told() {
         );
         let ran = task(command("", &body)).run().await;
         assert_eq!((ran.outcome.status, ran.answers().len()), (Status::Ok, 2), "{}", ran.message());
-        assert_eq!(ran.answers()[0]["error"]["code"], "call.handle");
+        assert_eq!(ran.answers()[0]["error"]["code"], format!("{code}.handle"));
         assert_eq!(ran.calls.len(), 2);
     }
 }
@@ -146,11 +147,12 @@ async fn calls_beyond_the_limit_of_records_are_counted() {
     assert_eq!(ran.calls[10_000], json!({"call": "more", "left_out": 50}));
 }
 
-/// Opens the blob and copies what `$read` gives to stdout, in pieces of `piece` bytes.
-fn reads(request: &str, piece: u32) -> String {
+/// Opens what `function` opens and copies what `$read` gives to stdout, in pieces of `piece` bytes; `before` and `after`
+/// that, with the handle in `$handle`.
+fn reads(function: &str, request: &str, piece: u32, before: &str, after: &str) -> String {
     let body = format!(
         "(local $handle i32) (local $got i32) (local $at i32) (local $digit i32)
-         (drop (call $blob (i32.const 1024) (i32.const {})))
+         (drop (call ${function} (i32.const 1024) (i32.const {})))
          (drop (call $take (i32.const 8000) (i32.const 1000)))
          ;; The number behind the last colon.
          (local.set $at (i32.const 8000))
@@ -166,13 +168,14 @@ fn reads(request: &str, piece: u32) -> String {
              (local.set $handle (i32.add (i32.mul (local.get $handle) (i32.const 10)) (local.get $digit)))
              (local.set $at (i32.add (local.get $at) (i32.const 1)))
              (br $digits))))
+         {before}
          (loop $more
            (local.set $got (call $read (local.get $handle) (i32.const 70000) (i32.const {piece})))
            (if (i32.lt_s (local.get $got) (i32.const 0)) (then (unreachable)))
            (if (i32.gt_s (local.get $got) (i32.const 0)) (then
              (call $write (i32.const 1) (i32.const 70000) (local.get $got))
              (br $more))))
-         (if (i32.ne (call $send (local.get $handle) (i32.const 0) (i32.const 1)) (i32.const -4)) (then (unreachable)))",
+         {after}",
         request.len()
     );
     command(request, &body)
@@ -184,14 +187,23 @@ async fn a_blob_is_read_whole_and_in_part() {
     let hash = Hash::of(&bytes);
     let whole = json!({"hash": hash.to_string()}).to_string();
     let answer = json!({"hash": hash.to_string(), "offset": 1000, "length": 70_000}).to_string();
+    let read_only = "(if (i32.ne (call $send (local.get $handle) (i32.const 0) (i32.const 1)) (i32.const -4)) (then (unreachable)))";
     for piece in [1000, 100_000] {
-        let ran = task(reads(&whole, piece)).file(bytes.clone()).grant(format!("blob:{hash}")).run().await;
+        let ran = task(reads("blob", &whole, piece, "", read_only))
+            .file(bytes.clone())
+            .grant(format!("blob:{hash}"))
+            .run()
+            .await;
         assert_eq!(ran.outcome.status, Status::Ok, "{}", ran.message());
         assert!(ran.stdout == bytes, "{} bytes came", ran.stdout.len());
         assert_eq!(ran.recorded(), [("blob", ""), ("write", "blob.read_only")]);
         assert_eq!(ran.calls[0]["subject"], hash.to_string());
     }
-    let ran = task(reads(&answer, 9999)).file(bytes.clone()).grant(format!("blob:{hash}")).run().await;
+    let ran = task(reads("blob", &answer, 9999, "", ""))
+        .file(bytes.clone())
+        .grant(format!("blob:{hash}"))
+        .run()
+        .await;
     assert!(ran.stdout == bytes[1000..71_000], "{} bytes came", ran.stdout.len());
     let refused = asks(&[("blob", whole)]).file(bytes).run().await;
     assert_eq!(refused.answers()[0]["error"]["code"], "grant.missing");
@@ -303,4 +315,96 @@ async fn a_task_that_prints_its_secret_in_pieces_prints_its_name() {
     );
     // The same module without the secret: it is the value that is looked for.
     assert_eq!(task(module).run().await.stdout(), text);
+}
+
+/// A server for one connection, and its port.
+async fn server<F: Future<Output = ()>>(
+    serve: impl FnOnce(tokio::net::TcpStream) -> F,
+) -> (u16, impl Future<Output = ()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    (port, async move {
+        let (stream, _) = listener.accept().await.expect("somebody comes");
+        serve(stream).await;
+    })
+}
+
+fn open(port: u16) -> String {
+    json!({"op": "open", "host": "127.0.0.1", "port": port}).to_string()
+}
+
+const SEND_WORD: &str = "(if (i32.ne (call $send (local.get $handle) (i32.const 1024) (i32.const 5)) (i32.const 5)) (then (unreachable)))";
+
+#[tokio::test]
+async fn a_connection_to_what_was_granted_goes_both_ways() {
+    let (port, served) = server(|mut stream| async move {
+        let mut word = [0; 5];
+        stream.read_exact(&mut word).await.expect("a word");
+        assert_eq!(&word, b"{\"hos");
+        stream.write_all(&vec![b'x'; 200_000]).await.expect("taken");
+    })
+    .await;
+    let order =
+        task(reads("net", &open(port), 100_000, SEND_WORD, "")).grant(format!("net:127.0.0.1:{port}"));
+    let (ran, ()) = tokio::join!(order.run(), served);
+    assert_eq!(ran.outcome.status, Status::Ok, "{}", ran.message());
+    assert!(
+        ran.stdout.len() == 200_000 && ran.stdout.iter().all(|byte| *byte == b'x'),
+        "{}",
+        ran.stdout.len()
+    );
+    assert_eq!(ran.recorded(), [("net", "")]);
+    assert!(ran.calls[0]["subject"].as_str().is_some_and(|subject| subject.contains(&port.to_string())));
+}
+
+#[tokio::test]
+async fn nothing_is_dialled_without_a_grant_or_in_a_dry_run() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("set");
+    let port = listener.local_addr().expect("bound").port();
+    let asked = asks(&[("net", open(port))]);
+    let ran = asked.run().await;
+    assert_eq!(ran.answers()[0]["error"]["code"], "grant.missing");
+    assert_eq!(ran.answers()[0]["error"]["hint"], format!("--allow net:127.0.0.1:{port}"));
+    let ran = asked.grant(format!("net:127.0.0.1:{port}")).check().run().await;
+    assert_eq!(ran.answers()[0]["error"]["code"], "grant.check");
+    assert!(listener.accept().is_err(), "nobody came");
+}
+
+#[tokio::test]
+async fn a_silent_peer_does_not_hold_the_deadline() {
+    let (port, served) = server(|mut stream| async move {
+        // Until the other end is gone.
+        let _ = stream.read(&mut [0]).await;
+    })
+    .await;
+    let order =
+        task(reads("net", &open(port), 10, "", "")).grant(format!("net:127.0.0.1:{port}")).timeout_ms(700);
+    let (ran, ()) = tokio::join!(order.run(), served);
+    assert_eq!(ran.outcome.status, Status::TimedOut);
+    assert_eq!(ran.recorded(), [("net", ""), ("read", "task.timeout")]);
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_does_not_hold_it_either() {
+    let (port, served) = server(|stream| async move {
+        let mut byte = [0];
+        // Open, and not read from, until the other end is gone.
+        while !matches!(stream.ready(tokio::io::Interest::ERROR | tokio::io::Interest::READABLE).await, Ok(ready) if ready.is_read_closed() || ready.is_error()) {
+            let _ = stream.peek(&mut byte).await;
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    let flood =
+        "(loop $again (drop (call $send (local.get $handle) (i32.const 0) (i32.const 100000))) (br $again))";
+    let order = task(reads("net", &open(port), 10, flood, ""))
+        .grant(format!("net:127.0.0.1:{port}"))
+        .timeout_ms(1_000);
+    let ran = tokio::select! {
+        ran = order.run() => ran,
+        () = served => panic!("the server ends with its client"),
+    };
+    assert_eq!(ran.outcome.status, Status::TimedOut);
+    assert_eq!(ran.recorded(), [("net", ""), ("write", "task.timeout")]);
 }

@@ -1,6 +1,6 @@
 //! What the policy of a node leaves of a run. Each test says what would have been without it.
 
-use crate::lab::{Order, command, task};
+use crate::lab::{Order, asks, command, task};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use waft_proto::envelope::Wall;
@@ -156,4 +156,42 @@ async fn a_policy_that_cannot_be_trusted_or_read_allows_nothing() {
     let none = NodePolicy::read(Path::new("/nonexistent/waft/policy.toml"), 0);
     assert_eq!((none.word(), none.check_relay()), (msg::Policy::None, Ok(())));
     assert_eq!(ended(hello().policy(none)).await.0, Status::Ok);
+}
+
+#[tokio::test]
+async fn a_called_task_is_judged_by_itself() {
+    let called = || {
+        asks(&[("task", r#"{"name":"other"}"#.to_owned())]).grant("call:other").grant("facts").callee(
+            "other",
+            asks(&[("facts", String::new())]).wat,
+            &["facts"],
+        )
+    };
+    let told = |order: Order| async move { order.run().await.answers().remove(0) };
+    assert!(told(called()).await["result"]["hostname"].is_string());
+    let (_dir, denying) =
+        policy("[[rule]]\nname = \"probes\"\ntasks = [\"probe\"]\ngrants = [\"call:other\", \"facts\"]\n");
+    assert_eq!(told(called().policy(denying)).await["error"]["code"], "policy.no_rule");
+    let both = "[[rule]]\nname = \"probes\"\ntasks = [\"probe\"]\ngrants = [\"call:other\", \"facts\"]\n[[rule]]\nname = \"others\"\ntasks = [\"other\"]\ngrants = []\n";
+    let (_dir, little) = policy(both);
+    let answer = told(called().policy(little)).await;
+    let text = answer["result"]["error"]["message"].as_str().unwrap_or_default().to_owned();
+    assert!(text.contains("its rule `others` does not give it"), "{answer}");
+}
+
+#[tokio::test]
+async fn files_and_addresses_that_the_policy_lacks_are_said_to_be_the_policys() {
+    let requests = [
+        ("file", r#"{"op":"chmod","path":"/tmp/x","mode":"0600"}"#.to_owned()),
+        ("net", r#"{"op":"open","host":"db.internal","port":5432}"#.to_owned()),
+        ("secret", r#"{"name":"s"}"#.to_owned()),
+    ];
+    let grants = ["fs:/tmp:rw", "net:db.internal:5432", "secret:s"];
+    let (_dir, nothing) = policy("[[rule]]\nname = \"nothing\"\ngrants = []\n");
+    let order = grants.iter().fold(asks(&requests), |order, grant| order.grant(*grant));
+    for (answer, grant) in order.policy(nothing).run().await.answers().iter().zip(grants) {
+        let expected =
+            format!("the policy of this node lacks `{grant}`: its rule `nothing` does not give it");
+        assert_eq!(answer["error"]["message"], expected, "{answer}");
+    }
 }

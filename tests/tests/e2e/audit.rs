@@ -94,7 +94,9 @@ fn a_run_is_in_the_log_and_its_secrets_are_not() -> Result<()> {
     assert!(!log.contains(SECRET) && !log.contains("complaint"), "{log}");
     let lines = site.lines();
     let kinds: Vec<&str> = lines.iter().filter_map(|line| line["event"].as_str()).collect();
-    assert_eq!(kinds, ["run_started", "result", "run_finished"]);
+    assert_eq!(kinds, ["run_started", "call", "result", "run_finished"]);
+    // Of a program only its name: a password among its arguments would be here for ever.
+    assert_eq!((&lines[1]["call"], &lines[1]["subject"]), (&json!("exec"), &json!("/bin/sh")));
     assert!(lines.iter().all(|line| line["run"] == told["run"]), "{log}");
     let started = &lines[0];
     assert_eq!((&started["task"], &started["module"]), (&json!("exec"), &told["hash"]));
@@ -115,18 +117,18 @@ fn a_run_is_in_the_log_and_its_secrets_are_not() -> Result<()> {
         "name": "t1", "at": at("t1"), "grants": [], "way": [{ "hop": "bas", "mode": "relay" }],
     });
     assert_eq!((&started["targets"], &started["hops"]), (&json!([target]), &json!({ "bas": at("bas") })));
-    let ended = &lines[1];
+    let ended = &lines[2];
     for field in ["target", "status", "exit_code", "signal", "walls", "policy", "ms"] {
         assert_eq!(ended[field], result[field], "{field}");
     }
     let out = format!("{SECRET}\n");
     assert_eq!(ended["stdout"], json!({ "blake3": blake3_of(&out), "bytes": out.len(), "truncated": false }));
     assert_eq!(ended["stderr"]["blake3"], blake3_of("complaint\n"));
-    assert_eq!(lines[2]["counts"]["failed"], 1);
+    assert_eq!(lines[3]["counts"]["failed"], 1);
 
     let head = hashes(&log).pop().expect("a head");
     let verified = site.audit(&["verify"])?.expect_code(0)?.stdout();
-    assert_eq!(verified, format!("3 lines, each naming the one before it; head {head}\n"));
+    assert_eq!(verified, format!("4 lines, each naming the one before it; head {head}\n"));
     drop(output);
     lab.wait_idle()?;
     guard.check()
@@ -145,9 +147,10 @@ fn refused_and_unreachable_targets_are_in_it_too() -> Result<()> {
     let ends: Vec<&Value> =
         lines.iter().filter(|line| line["event"] == "result").map(|line| &line["status"]).collect();
     assert_eq!(ends, ["refused", "unreachable"]);
-    assert_eq!(lines.len(), 6);
-    assert_eq!(lines[1]["error"], "grant.missing");
-    assert_eq!(lines[4]["target"], "127.0.0.1:1");
+    assert_eq!(lines.len(), 7);
+    assert_eq!((&lines[1]["event"], &lines[1]["code"]), (&json!("call"), &json!("grant.missing")));
+    assert_eq!(lines[2]["error"], "grant.missing");
+    assert_eq!(lines[5]["target"], "127.0.0.1:1");
     hashes(&site.text());
     Ok(())
 }
@@ -162,15 +165,16 @@ fn it_is_shown_for_people_and_for_programs() -> Result<()> {
     let lines = site.lines();
     let table = site.audit(&["show"])?.expect_code(0)?.stdout();
     let rows: Vec<&str> = table.lines().collect();
-    assert_eq!(rows.len(), 7, "{table}");
-    let run = lines[3]["run"].as_str().expect("a run");
+    assert_eq!(rows.len(), 9, "{table}");
+    let run = lines[4]["run"].as_str().expect("a run");
     let short = &run[..13];
     for (row, words) in [
         (0, &["time", "run", "target", "what"][..]),
         (1, &["exec by ", "uid ", "grants exec:*", "targets local", "module "]),
-        (2, &["local", "ok, exit code 0"]),
-        (5, &[short, "local", "failed, exit code 3"]),
-        (6, &[short, "finished: 1 failed"]),
+        (2, &["local", "exec /bin/sh: ok"]),
+        (3, &["local", "ok, exit code 0"]),
+        (7, &[short, "local", "failed, exit code 3"]),
+        (8, &[short, "finished: 1 failed"]),
     ] {
         for word in words {
             assert!(rows[row].contains(word), "{word:?} is not in {:?}", rows[row]);
@@ -182,13 +186,13 @@ fn it_is_shown_for_people_and_for_programs() -> Result<()> {
     };
     assert_eq!(json(&[])?, json!(lines));
     assert_eq!(site.audit(&["show", "--format", "jsonl"])?.expect_code(0)?.stdout(), site.text());
-    assert_eq!(json(&["--run", run])?, json!(lines[3..]));
+    assert_eq!(json(&["--run", run])?, json!(lines[4..]));
     assert_eq!(json(&["--run", "nonesuch"])?, json!([]));
     assert_eq!(json(&["--target", "local", "--since", "1h"])?, json!(lines));
     assert_eq!(json(&["--target", "loc"])?, json!([]));
-    let since = lines[3]["time"].as_str().expect("a time");
+    let since = lines[4]["time"].as_str().expect("a time");
     let later = json(&["--since", since])?;
-    assert!(later.as_array().is_some_and(|later| later.ends_with(&lines[3..])), "{later}");
+    assert!(later.as_array().is_some_and(|later| later.ends_with(&lines[4..])), "{later}");
     assert_eq!(json(&["--since", "2999-01-01"])?, json!([]));
     for command in ["show", "verify"] {
         let help = site.audit(&[command, "--help"])?.expect_code(0)?.stdout();
@@ -213,12 +217,12 @@ fn what_was_done_to_it_is_told_with_the_line() -> Result<()> {
     let changed = whole.replacen("\"status\":\"ok\"", "\"status\":\"failed\"", 1);
     let copy = site.0.path().join("copy");
     for (log, line, kind) in [
-        (changed, 2, "changed"),
-        (text(&[0, 2, 3, 4, 5]), 2, "removed"),
-        (text(&[0, 1, 1, 2, 3, 4, 5]), 3, "inserted"),
-        (text(&[0, 2, 1, 3, 4, 5]), 2, "moved"),
-        (text(&[0, 1, 2, 3, 4]), 6, "cut"),
-        (whole[..whole.len() - 7].to_owned(), 6, "torn"),
+        (changed, 3, "changed"),
+        (text(&[0, 2, 3, 4, 5, 6, 7]), 2, "removed"),
+        (text(&[0, 1, 1, 2, 3, 4, 5, 6, 7]), 3, "inserted"),
+        (text(&[0, 2, 1, 3, 4, 5, 6, 7]), 2, "moved"),
+        (text(&[0, 1, 2, 3, 4, 5, 6]), 8, "cut"),
+        (whole[..whole.len() - 7].to_owned(), 8, "torn"),
     ] {
         fs::write(&copy, log).expect("written");
         let file = copy.to_str().expect("a path");
@@ -238,7 +242,7 @@ fn what_was_done_to_it_is_told_with_the_line() -> Result<()> {
     let good = site.audit(&["verify", "--head", &head, "--format", "json"])?.expect_code(0)?;
     let verdict: Value = serde_json::from_str(&good.stdout()).expect("JSON");
     let expected = json!({
-        "file": site.log(), "good": true, "lines": 6, "torn": 0, "head": head, "lines_after_head": 0, "defect": null,
+        "file": site.log(), "good": true, "lines": 8, "torn": 0, "head": head, "lines_after_head": 0, "defect": null,
     });
     assert_eq!(verdict, expected);
     Ok(())
@@ -254,9 +258,9 @@ fn two_at_once_make_one_chain() -> Result<()> {
             waft.finish()?.expect_code(0)?;
         }
     }
-    assert_eq!(hashes(&site.text()).len(), PAIRS * 2 * 3);
+    assert_eq!(hashes(&site.text()).len(), PAIRS * 2 * 4);
     let said = site.audit(&["verify"])?.expect_code(0)?.stdout();
-    assert!(said.starts_with("60 lines, "), "{said}");
+    assert!(said.starts_with("80 lines, "), "{said}");
     Ok(())
 }
 
@@ -267,11 +271,11 @@ fn what_a_crash_tore_is_recorded_by_the_next_run() -> Result<()> {
     let torn = site.text() + "{\"event\":\"run_sta";
     fs::write(site.log(), &torn).expect("written");
     let said = site.audit(&["verify"])?.expect_code(5)?.stderr();
-    assert!(said.contains(":4: torn: this line is torn (17 bytes without a line end)"), "{said}");
+    assert!(said.contains(":5: torn: this line is torn (17 bytes without a line end)"), "{said}");
     site.shell("true")?.run()?.expect_code(0)?;
     assert!(site.text().starts_with(&torn), "nothing is rewritten");
     let said = site.audit(&["verify"])?.expect_code(0)?.stdout();
-    assert!(said.starts_with("7 lines, ") && said.contains("\n1 line torn by a crash"), "{said}");
+    assert!(said.starts_with("9 lines, ") && said.contains("\n1 line torn by a crash"), "{said}");
     let shown = site.audit(&["show"])?.expect_code(0)?;
     assert!(shown.stdout().contains("a line of 17 bytes was torn"), "{}", shown.stdout());
     assert_eq!(shown.stderr(), "");
@@ -287,14 +291,14 @@ fn a_name_and_an_output_that_look_like_lines_are_none() -> Result<()> {
     fs::write(&task, wat::parse_str(module).expect("good text")).expect("written");
     site.waft("run")?.arg(&task).args(["-t", "local"]).run()?.expect_code(0)?;
     site.shell("printf '\\n{\"event\":\"forged\"}\\n\\033[2J\\377'")?.run()?.expect_code(0)?;
-    assert_eq!(hashes(&site.text()).len(), 6);
+    assert_eq!(hashes(&site.text()).len(), 7);
     assert_eq!(site.lines()[0]["task"], name);
     for format in ["human", "json", "jsonl"] {
         let shown = site.audit(&["show", "--format", format])?.expect_code(0)?.stdout();
         let hostile = |c: &char| (c.is_control() && *c != '\n') || *c == '\u{202e}';
         assert_eq!(shown.chars().find(hostile), None, "{format}: {shown:?}");
     }
-    assert_eq!(site.audit(&["show"])?.stdout().lines().count(), 7);
+    assert_eq!(site.audit(&["show"])?.stdout().lines().count(), 8);
     Ok(())
 }
 
@@ -326,7 +330,7 @@ fn where_it_cannot_be_written_nothing_runs() -> Result<()> {
     refused("is a symbolic link")?;
     assert_eq!(fs::read_to_string(&elsewhere).expect("it is there"), before);
     fs::remove_file(site.log()).expect("removed");
-    fs::write(site.log(), before.replacen("\"seq\":3", "\"seq\":4", 1)).expect("written");
+    fs::write(site.log(), before.replacen("\"seq\":4", "\"seq\":5", 1)).expect("written");
     chmod(site.log(), 0o600);
     refused("the last line of")?;
     fs::remove_file(site.log()).expect("removed");
@@ -385,7 +389,8 @@ fn a_run_that_cannot_be_recorded_any_more_fails() -> Result<()> {
     let output = waft.finish()?.expect_code(1)?;
     assert!(output.stderr().contains("can be written by others (mode 777)"), "{}", output.stderr());
     let lines = site.lines();
-    assert_eq!((lines.len(), &lines[0]["event"]), (1, &json!("run_started")));
+    assert_eq!(lines[0]["event"], "run_started");
+    assert!(lines[1..].iter().all(|line| line["event"] == "call"), "{lines:?}");
     Ok(())
 }
 

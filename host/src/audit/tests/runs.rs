@@ -3,7 +3,7 @@
 use super::super::actor::Actor;
 use super::super::record::Recorder;
 use super::Place;
-use crate::event::{Body, Event, Policy, Sequence, Stream, TargetResult, Traffic};
+use crate::event::{Body, Call, Event, Policy, Sequence, Stream, TargetResult, Traffic};
 use crate::run::{Head, Request};
 use crate::tree::{Endpoint, Shape, Target, ViaMode, shape};
 use serde_json::json;
@@ -88,6 +88,34 @@ fn events() -> Vec<Event> {
     ]
     .map(|(target, body)| sequence.event(SystemTime::UNIX_EPOCH, target, body))
     .to_vec()
+}
+
+#[test]
+fn a_call_is_a_line_with_its_target_and_bounded() {
+    let place = Place::new();
+    let mut recorder =
+        Recorder::begin(place.log.clone(), &request(), &tree(), &actor()).expect("it can be written");
+    let call = Call {
+        call: "exec".to_owned(),
+        subject: "/bin/id \u{1b}[2J".to_owned() + &"x".repeat(5000),
+        ok: false,
+        code: Some("grant.missing".to_owned()),
+        ms: u64::MAX,
+        left_out: None,
+    };
+    let mut sequence = Sequence::new(RunId([7; 16]));
+    let event = sequence.event(SystemTime::UNIX_EPOCH, Some(Arc::from("web1")), Body::Call(call));
+    recorder.event(&event).expect("written");
+    let text = String::from_utf8(place.bytes()).expect("UTF-8");
+    assert!(text.len() < 1000 && !text.contains('\u{1b}'), "{text}");
+    let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(
+        (&line["event"], &line["target"], &line["call"]),
+        (&json!("call"), &json!("web1"), &json!("exec"))
+    );
+    assert_eq!(line["subject"], "/bin/id", "arguments are not kept");
+    assert_eq!((&line["code"], &line["ok"]), (&json!("grant.missing"), &json!(false)));
+    assert_eq!(place.walked().defect, None);
 }
 
 #[test]

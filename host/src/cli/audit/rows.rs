@@ -15,6 +15,7 @@ pub(super) fn row(line: &Line) -> Vec<String> {
     let what = match line.event.as_str() {
         "run_started" => started(line),
         "result" => ended(line),
+        "call" => called(line),
         "run_finished" => finished(line),
         line::TORN => format!("a line of {} bytes was torn by a crash", number(line, "bytes").unwrap_or(0)),
         other => other.to_owned(),
@@ -50,6 +51,15 @@ fn started(line: &Line) -> String {
     let targets: Vec<&str> = names(line).collect();
     words.push(format!("targets {}", targets.join(" ")));
     words.join(", ")
+}
+
+fn called(line: &Line) -> String {
+    if let Some(left_out) = number(line, "left_out") {
+        return format!("{left_out} more calls, which were not recorded");
+    }
+    let text = |name: &str| line.text(name).unwrap_or_default();
+    let what = format!("{} {}", text("call"), text("subject"));
+    format!("{}: {}", what.trim_end(), line.text("code").unwrap_or("ok"))
 }
 
 fn ended(line: &Line) -> String {

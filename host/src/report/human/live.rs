@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use waft_proto::run::{Status, TargetState};
 
+use crate::event::Progress;
 use crate::operator::{self, Stage};
 use crate::report::{Terminal, Writer, escape, units};
 
@@ -73,6 +74,10 @@ impl Live {
 
     pub(super) fn state(&self, place: usize, name: &str, state: TargetState) {
         lock(&self.shared.picture).board.state(place, name, state, Instant::now());
+    }
+
+    pub(super) fn progress(&self, place: usize, progress: &Progress) {
+        lock(&self.shared.picture).board.progress(place, progress);
     }
 
     pub(super) fn ended(&self, place: usize, status: Status) {
@@ -168,6 +173,8 @@ struct Running {
     name: String,
     state: TargetState,
     since: Instant,
+    /// How far its task is, in its own words.
+    far: String,
 }
 
 impl Board {
@@ -177,7 +184,20 @@ impl Board {
 
     fn state(&mut self, place: usize, name: &str, state: TargetState, now: Instant) {
         if state != TargetState::Selected {
-            self.running.insert(place, Running { name: escape::cell(name), state, since: now });
+            self.running
+                .insert(place, Running { name: escape::cell(name), state, since: now, far: String::new() });
+        }
+    }
+
+    fn progress(&mut self, place: usize, progress: &Progress) {
+        let Some(running) = self.running.get_mut(&place) else { return };
+        running.far = match progress.total {
+            Some(total) => format!("  {} of {total}", progress.done),
+            None => format!("  {}", progress.done),
+        };
+        if let Some(text) = &progress.text {
+            running.far.push_str("  ");
+            running.far.push_str(&escape::cell(text));
         }
     }
 
@@ -220,7 +240,8 @@ impl Board {
 
 impl Running {
     fn line(&self, frame: &str, now: Instant) -> String {
-        format!("{frame} {}  {}  {}", self.name, self.state.word(), elapsed(self.since, now))
+        let Running { name, state, since, far } = self;
+        format!("{frame} {name}  {}  {}{far}", state.word(), elapsed(*since, now))
     }
 }
 

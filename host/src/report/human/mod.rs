@@ -30,7 +30,7 @@ use waft_proto::run::{Problem, Status};
 
 use super::paint::{self, Paint};
 use super::{Reporter, Terminal, Verbosity, Writer, escape, problem, units};
-use crate::event::{Body, Event, TargetResult, Traffic};
+use crate::event::{Body, Call, Event, TargetResult, Traffic};
 use fold::Fold;
 use live::{Live, SharedWriter, lock};
 use many::Many;
@@ -278,13 +278,31 @@ impl Reporter for Human {
             },
             // Shown with the result, behind what the task wrote.
             (Body::Change(_), Some(_)) => {}
+            (Body::Call(call), Some(name)) => {
+                if self.verbosity >= Verbosity(2) {
+                    self.say(event, &asked(name, call));
+                }
+            }
+            (Body::Progress(progress), Some(name)) => {
+                if let (Some(live), Some(&place)) = (&self.screen.live, self.places.get(name)) {
+                    live.progress(place, progress);
+                }
+            }
             (Body::Result(result), Some(name)) => self.result(name, result, event)?,
             (Body::Note(note), name) => self.warn(name, note),
             (Body::RunFinished { counts, ms, bytes }, _) => {
                 self.close(Some(Totals { counts, ms: *ms, bytes: *bytes }))?;
             }
             // These always concern a target; without one there is nothing that could be said about whom.
-            (Body::TargetState { .. } | Body::Output { .. } | Body::Change(_) | Body::Result(_), None) => {}
+            (
+                Body::TargetState { .. }
+                | Body::Output { .. }
+                | Body::Change(_)
+                | Body::Call(_)
+                | Body::Progress(_)
+                | Body::Result(_),
+                None,
+            ) => {}
         }
         Ok(())
     }
@@ -292,6 +310,17 @@ impl Reporter for Human {
     fn finish(&mut self) -> io::Result<()> {
         self.close(None)
     }
+}
+
+/// What `-vv` says of a call: `web1: exec /usr/bin/id -u: ok in 3 ms`.
+fn asked(name: &str, call: &Call) -> String {
+    let name = escape::cell(name);
+    if let Some(left_out) = call.left_out {
+        return format!("{name}: {left_out} more calls, which were not recorded");
+    }
+    let what = escape::cell(format!("{} {}", call.call, call.subject).trim_end());
+    let how = call.code.as_deref().map_or_else(|| "ok".to_owned(), escape::cell);
+    format!("{name}: {what}: {how} in {}", units::time(call.ms))
 }
 
 /// What `-v` says of a result: `web1: ok in 1.2 s, exit code 0, 1.2 kB up, 3.0 kB down, policy none, walls all`.

@@ -27,6 +27,32 @@ fn on_terminal() -> Show {
 }
 
 #[test]
+fn calls_are_shown_from_vv_on_and_cannot_reach_the_terminal() {
+    let call = |call: &str, left_out| crate::event::Call {
+        call: call.into(),
+        subject: "/bin/\u{1b}[2Jid".into(),
+        code: Some("grant.missing".into()),
+        ms: 3,
+        left_out,
+        ..crate::event::Call::default()
+    };
+    for (verbosity, shown) in [(1, false), (2, true)] {
+        let mut show = Show::new(Format::Human, Terminal::none(), verbosity);
+        show.start(&["web1"]);
+        show.event("web1", Body::Call(call("exec", None)));
+        show.event("web1", Body::Call(call("more", Some(7))));
+        let text = show.err.text();
+        assert_eq!(
+            text.contains("grant.missing in 3 ms") && text.contains("web1: exec /bin/"),
+            shown,
+            "{text}"
+        );
+        assert_eq!(text.contains("7 more calls"), shown, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text}");
+    }
+}
+
+#[test]
 fn one_target_in_a_pipe_is_its_bytes_and_nothing_else() {
     let raw = b"\x1b[31mred\x1b[0m \xff\x00\r\n no newline";
     let mut show = pipes();

@@ -2,7 +2,7 @@ use serde_json::json;
 use waft_proto::run::TargetState;
 
 use super::*;
-use crate::event::Stream;
+use crate::event::{Progress, Stream};
 use crate::report::testing::{ClosedPipe, Show, ended, run, unreachable, when};
 use crate::report::{Format, Terminal, Verbosity, is_closed_pipe, reporter_to};
 
@@ -52,6 +52,32 @@ fn every_event_is_one_line_with_the_fields_of_the_interface() {
     assert_eq!(show.out.text().lines().collect::<Vec<_>>(), expected);
     assert!(show.out.text().ends_with("}\n"));
     assert_eq!(show.err.text(), "web1: warning: careful\n");
+}
+
+#[test]
+fn calls_and_progress_are_events_of_their_own() {
+    let mut show = show(Format::JsonLines);
+    show.event("web1", Body::Progress(Progress { done: 1, total: Some(4), text: Some("step".into()) }));
+    let call = Call {
+        call: "exec".into(),
+        subject: "/bin/\u{1b}id".into(),
+        ok: false,
+        code: Some("grant.missing".into()),
+        ms: 3,
+        left_out: None,
+    };
+    show.event("web1", Body::Call(call));
+    let text = show.out.text();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["event"], &lines[1]["event"]), (&json!("progress"), &json!("call")));
+    assert_eq!(
+        (&lines[0]["done"], &lines[0]["total"], &lines[0]["text"]),
+        (&1.into(), &4.into(), &json!("step"))
+    );
+    assert!(
+        text.contains(r#""call":"exec","subject":"/bin/\u001bid","ok":false,"code":"grant.missing","ms":3}"#),
+        "{text}"
+    );
 }
 
 #[test]

@@ -168,9 +168,9 @@ fn unsent(hash: &str, job: &Job) -> Problem {
     Problem::new("blob.missing", text)
 }
 
-pub(in crate::pool) fn unknown(handle: u32) -> Problem {
+fn unknown(handle: u32) -> Problem {
     let text = format!("the handle {handle} was not given to this execution, or is closed");
-    Problem::new("call.handle", text).hint("handles come from `net` and `blob`")
+    Problem::new("blob.handle", text).hint("open it with `blob` first")
 }
 
 #[cfg(test)]
@@ -271,8 +271,8 @@ mod tests {
         assert_eq!((all(whole), all(part)), (BYTES.to_vec(), b"3456".to_vec()));
         assert_eq!((all(beyond), all(huge)), (Vec::new(), b"89".to_vec()));
         assert_eq!(code(blobs.call(&job, format!("{{\"close\":{whole}}}").as_bytes())), "good");
-        assert_eq!(code(blobs.read(whole, 1).map(drop)), "call.handle");
-        assert_eq!(code(blobs.call(&job, format!("{{\"close\":{whole}}}").as_bytes())), "call.handle");
+        assert_eq!(code(blobs.read(whole, 1).map(drop)), "blob.handle");
+        assert_eq!(code(blobs.call(&job, format!("{{\"close\":{whole}}}").as_bytes())), "blob.handle");
         assert_eq!(code(blobs.call(&job, format!("{{\"hash\":\"{other}\"}}").as_bytes())), "blob.missing");
         let third = Hash::of(b"third");
         assert_eq!(code(blobs.call(&job, format!("{{\"hash\":\"{third}\"}}").as_bytes())), "grant.missing");

@@ -68,7 +68,8 @@ pub(in crate::pool) fn subject(function: Function, request: &[u8]) -> String {
     match function {
         Function::Exec | Function::Task | Function::Secret | Function::Blob => {}
         Function::File => return crate::files::subject(request),
-        Function::Facts | Function::Emit | Function::Net => return String::new(),
+        Function::Net => return crate::net::subject(request),
+        Function::Facts | Function::Emit => return String::new(),
     }
     let Ok(about) = serde_json::from_slice::<About>(request) else { return String::new() };
     let words = about.argv.unwrap_or_default().join(" ");

@@ -110,8 +110,8 @@ impl Execution<'_> {
             Function::Secret => other::secret(self.job, request)?,
             Function::File => self.file(request).await?,
             Function::Net => {
-                let text = format!("`{}` is not there on `{}` yet", function.word(), self.job.target);
-                return Err(Problem::new("call.unsupported", text).into());
+                let job = self.job;
+                self.net.call(request, &job.task, &job.target).await.map_err(|problem| self.why(problem))?
             }
         }))
     }
@@ -184,14 +184,14 @@ impl Execution<'_> {
         called.map(|answer| answer.text).map_err(|problem| self.why(problem))
     }
 
-    /// Of a directory that is missing: who took it away.
+    /// Of a directory or address that is missing: who took it away.
     fn why(&self, problem: Problem) -> Problem {
         let job = self.job;
         let line = problem.hint.as_deref().and_then(|hint| hint.strip_prefix("--allow "));
         let wanted = line.and_then(|line| Grant::parse(line.trim_matches(['"', '\''])).ok());
         let Some(grant) = wanted.filter(|_| problem.code == "grant.missing") else { return problem };
-        if job.key.check && job.grants.check(&grant).is_ok() {
-            let text = format!("task `{}` changed nothing on `{}`: this is a dry run", job.task, job.target);
+        if job.key.check && job.key.given.check(&grant).is_ok() {
+            let text = format!("task `{}` on `{}` may not do that: this is a dry run", job.task, job.target);
             return Problem::new("grant.check", text).hint(format!("a real run may, by the grant {grant}"));
         }
         calls::withheld(job, |set| set.check(&grant).is_ok()).unwrap_or(problem)
@@ -374,32 +374,58 @@ impl Execution<'_> {
 
     /// Answers a `read`.
     pub(super) async fn read(&mut self, handle: u32, limit: usize) -> Result<(), Finish> {
+        let asked = self.moving("read", handle);
+        let received;
         let read = match Blobs::owns(handle) {
             true => self.blobs.read(handle, limit),
-            false => Err(other::unknown(handle)),
+            false => {
+                received = self.net.read(handle, limit).await;
+                received.as_deref().map_err(Clone::clone)
+            }
         };
         match read {
             Ok(bytes) => {
+                self.asked = None;
                 let data = ToWorker::Data { execution: self.id, bytes };
                 self.worker.channel.send(&data).await.map_err(|_| Finish::Died)
             }
-            Err(problem) => self.failed("read", handle, problem).await,
+            Err(problem) => self.failed(asked, problem).await,
         }
     }
 
     /// Answers a `write`.
-    pub(super) async fn write(&mut self, handle: u32, _bytes: &[u8]) -> Result<(), Finish> {
-        let problem = match Blobs::owns(handle) {
-            true => Problem::new("blob.read_only", "a blob can only be read"),
-            false => other::unknown(handle),
+    pub(super) async fn write(&mut self, handle: u32, bytes: &[u8]) -> Result<(), Finish> {
+        let asked = self.moving("write", handle);
+        let written = match Blobs::owns(handle) {
+            true => Err(Problem::new("blob.read_only", "a blob can only be read")),
+            false => self.net.write(handle, bytes).await,
         };
-        self.failed("write", handle, problem).await
+        match written {
+            Ok(count) => {
+                self.asked = None;
+                let bytes = u32::try_from(count).unwrap_or(u32::MAX);
+                let wrote = ToWorker::Wrote { execution: self.id, bytes };
+                self.worker.channel.send(&wrote).await.map_err(|_| Finish::Died)
+            }
+            Err(problem) => self.failed(asked, problem).await,
+        }
+    }
+
+    /// Notes what is waited for, for the case that the time is over first.
+    fn moving(&mut self, call: &'static str, handle: u32) -> (&'static str, String, Instant) {
+        let asked = (call, format!("handle {handle}"), Instant::now());
+        self.asked = Some(asked.clone());
+        asked
     }
 
     /// Only what went wrong with a handle is recorded: that it is there was recorded when it was given.
-    async fn failed(&mut self, call: &'static str, handle: u32, problem: Problem) -> Result<(), Finish> {
-        let asked = Some((call, format!("handle {handle}"), Instant::now()));
-        self.record(asked, Some(&problem.code)).await?;
+    async fn failed(
+        &mut self,
+        asked: (&'static str, String, Instant),
+        problem: Problem,
+    ) -> Result<(), Finish> {
+        self.asked = None;
+        self.record(Some(asked), Some(&problem.code)).await?;
         let text = calls::error(&problem);
         self.refused(problem);
         self.reply(text.as_bytes()).await.map_err(|_| Finish::Died)

@@ -143,7 +143,15 @@ async fn words_about_another_execution_end_it() {
 
 #[tokio::test]
 async fn words_of_another_role_end_it() {
-    let odd: [fn(u64) -> FromWorker<'static>; 7] = [
+    let odd: [fn(u64) -> FromWorker<'static>; 15] = [
+        |id| FromWorker::Output { execution: id, stream: Stream::Call, bytes: b"{}\n" },
+        |id| FromWorker::Output { execution: id, stream: Stream::Progress, bytes: b"{}\n" },
+        |id| FromWorker::Read { execution: id, handle: 1, limit: 0 },
+        |id| FromWorker::Read { execution: id, handle: 1, limit: u32::MAX },
+        |id| FromWorker::Read { execution: id + 1, handle: 1, limit: 1 },
+        |id| FromWorker::Write { execution: id, handle: 1, bytes: b"" },
+        |id| FromWorker::Write { execution: id, handle: 1, bytes: &[0; PART_BYTES_MAX + 1] },
+        |id| FromWorker::Write { execution: id + 1, handle: 1, bytes: b"x" },
         |_| FromWorker::Loaded { walls: vec!["all"] },
         |_| FromWorker::Begun,
         |_| FromWorker::Exited { code: 0, cpu_us: 0 },
@@ -194,6 +202,20 @@ async fn a_request_without_end_ends_it() {
     })
     .await;
     refused(&outcome);
+    // Half a request, and then something else.
+    for other in [
+        |id| FromWorker::Read { execution: id, handle: 1, limit: 1 },
+        |id| FromWorker::Write { execution: id, handle: 1, bytes: b"x" },
+    ] as [fn(u64) -> FromWorker<'static>; 2]
+    {
+        let (outcome, ..) = against(move |execution, socket| {
+            let part = Part { more: true, bytes: b"{" };
+            say(socket, &FromWorker::Call { execution, function: Function::Facts, part });
+            say(socket, &other(execution));
+        })
+        .await;
+        refused(&outcome);
+    }
     // One request, two functions.
     let (outcome, ..) = against(|execution, socket| {
         for function in [Function::Facts, Function::Exec] {

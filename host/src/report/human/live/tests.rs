@@ -36,6 +36,22 @@ fn there_are_never_more_lines_than_fit() {
 }
 
 #[test]
+fn how_far_a_task_is_stands_in_its_line() {
+    let now = Instant::now();
+    let mut board = board(1, 2, now);
+    let of = |total, text: &str| Progress { done: 3, total, text: Some(text.to_owned()) };
+    board.progress(0, &of(Some(9), "pack\u{1b}[2J"));
+    board.progress(7, &of(None, "nobody"));
+    let lines = board.lines(now, 80, 24);
+    assert!(
+        lines[0].starts_with("⠋ web0  running  0.0 s  3 of 9  pack") && !lines[0].contains('\u{1b}'),
+        "{lines:?}"
+    );
+    board.progress(0, &of(None, ""));
+    assert!(board.lines(now, 80, 24)[0].contains("0.0 s  3"));
+}
+
+#[test]
 fn lines_are_shorter_than_the_terminal_is_wide() {
     let now = Instant::now();
     let mut board = board(3, 10, now);
