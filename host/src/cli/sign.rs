@@ -106,7 +106,10 @@ pub(super) async fn sign(args: Sign) -> Done {
         String::new()
     };
     write(&output, &(kept + &text), there.is_some()).map_err(|error| {
-        Problem::new("sign.write", format!("{} cannot be written: {error}", output.display()))
+        Problem::new(
+            "sign.write",
+            format!("{} cannot be written: {}", output.display(), crate::files::plain(&error)),
+        )
     })?;
     tell(&args.task, &subject, &output, &made, args.format)?;
     Ok(0)
@@ -363,7 +366,7 @@ fn existing(output: &Path) -> Result<Option<Vec<u8>>, Problem> {
         _ => {}
     }
     let bytes = read(output, armour::FILE_BYTES_MAX)
-        .map_err(|error| refused(&format!("cannot be read ({error})")))?;
+        .map_err(|error| refused(&format!("cannot be read ({})", crate::files::plain(&error))))?;
     match armour::parse(&bytes).iter().any(|block| block.signature.is_ok()) {
         true => Ok(Some(bytes)),
         false => Err(refused("is no signature file")),
