@@ -59,7 +59,8 @@ impl Log {
         match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, length, bytes) {
             // Not every file system can promise room.
             Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
-                let text = format!("there is no room for the audit log {}: {error}", self.file().display());
+                let text =
+                    format!("there is no room for the audit log {}: {}", self.file().display(), plain(&error));
                 Err(Problem::new("audit.write", text).hint(format!("free some, or {}", self.elsewhere)))
             }
             _ => Ok(()),
@@ -93,12 +94,12 @@ impl Log {
                 let text = format!("only {count} of {} bytes could be written", bytes.len());
                 return Err(self.unwritable(text));
             }
-            Err(error) => return Err(self.unwritable(error.to_string())),
+            Err(error) => return Err(self.unwritable(plain(&error))),
         }
         // Others need not wait for the disk.
         let _ = rustix::fs::flock(&file, FlockOperation::Unlock);
         if sync {
-            file.sync_data().map_err(|error| self.unwritable(error.to_string()))?;
+            file.sync_data().map_err(|error| self.unwritable(plain(&error)))?;
         }
         Ok(sealed.hash)
     }
@@ -116,7 +117,11 @@ impl Log {
         DirBuilder::new().recursive(true).mode(DIR_MODE).create(&self.dir).map_err(|error| {
             Problem::new(
                 "audit.dir",
-                format!("the directory {} of the audit log cannot be made: {error}", self.dir.display()),
+                format!(
+                    "the directory {} of the audit log cannot be made: {}",
+                    self.dir.display(),
+                    plain(&error)
+                ),
             )
             .hint(format!("every run is recorded: make it writable, or {}", self.elsewhere))
         })?;
@@ -129,7 +134,7 @@ impl Log {
         loop {
             let file = self.open_file(&dir)?;
             if !lock(&file, FlockOperation::NonBlockingLockExclusive, until)
-                .map_err(|error| self.unwritable(error.to_string()))?
+                .map_err(|error| self.unwritable(plain(&error)))?
             {
                 let text = format!("another process keeps the audit log {} locked", self.file().display());
                 let hint = format!("`fuser {}` says which one", self.file().display());
@@ -153,7 +158,11 @@ impl Log {
         let opened = rustix::fs::open(dir, flags, Mode::empty())
             .and_then(|opened| rustix::fs::fstat(&opened).map(|stat| (opened, stat)));
         let (opened, stat) = opened.map_err(|error| {
-            let text = format!("the directory {} of the audit log cannot be opened: {error}", dir.display());
+            let text = format!(
+                "the directory {} of the audit log cannot be opened: {}",
+                dir.display(),
+                plain(&error)
+            );
             Problem::new("audit.dir", text)
         })?;
         self.owned("directory", dir, &stat)?;
@@ -177,9 +186,9 @@ impl Log {
             Ok(file) => file,
             Err(Errno::LOOP) => return Err(no_file("a symbolic link")),
             Err(Errno::ISDIR) => return Err(no_file("a directory")),
-            Err(error) => return Err(self.unwritable(error.to_string())),
+            Err(error) => return Err(self.unwritable(plain(&error))),
         };
-        let stat = rustix::fs::fstat(&file).map_err(|error| self.unwritable(error.to_string()))?;
+        let stat = rustix::fs::fstat(&file).map_err(|error| self.unwritable(plain(&error)))?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(no_file("no regular file"));
         }
@@ -210,7 +219,7 @@ impl Log {
     }
 
     fn length(&self, file: &File) -> Result<u64, Problem> {
-        file.metadata().map(|meta| meta.len()).map_err(|error| self.unwritable(error.to_string()))
+        file.metadata().map(|meta| meta.len()).map_err(|error| self.unwritable(plain(&error)))
     }
 
     fn tail(&self, file: &File, length: u64) -> Result<Tail, Problem> {
@@ -218,7 +227,7 @@ impl Log {
         loop {
             let from = length.saturating_sub(size);
             let mut bytes = vec![0; usize::try_from(length - from).unwrap_or(usize::MAX)];
-            file.read_exact_at(&mut bytes, from).map_err(|error| self.unwritable(error.to_string()))?;
+            file.read_exact_at(&mut bytes, from).map_err(|error| self.unwritable(plain(&error)))?;
             if let Some(tail) = cut(&bytes, from == 0) {
                 return tail.map_err(|why| self.spoilt(why));
             }
@@ -257,6 +266,15 @@ fn cut(bytes: &[u8], all: bool) -> Option<Result<Tail, &'static str>> {
         None => return None,
     };
     Some(line::parse(last).map(|line| Tail { seq: line.seq, head: line.hash, fragment }))
+}
+
+/// What went wrong, without the number that the system has for it.
+fn plain(error: &impl std::fmt::Display) -> String {
+    let text = error.to_string();
+    match text.find(" (os error ") {
+        Some(at) => text.get(..at).unwrap_or_default().to_owned(),
+        None => text,
+    }
 }
 
 /// Whether the lock could be had in time.

@@ -101,7 +101,11 @@ impl Cache {
         bytes.extend_from_slice(&Hash::of(artifact).0);
         bytes.extend_from_slice(artifact);
         if let Err(error) = files::write_private(&file, &bytes) {
-            tracing::warn!("the artifact could not be kept in {}: {error}", file.display());
+            tracing::warn!(
+                "the artifact could not be kept in {}: {}",
+                file.display(),
+                crate::files::plain(&error)
+            );
         }
     }
 }

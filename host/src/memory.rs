@@ -56,7 +56,7 @@ impl Memory {
             .iter()
             .map(|(name, host)| format!("{name} {} {}\n", host.arch.word(), u8::from(host.exact)));
         if let Err(error) = crate::files::write_private(file, lines.collect::<String>().as_bytes()) {
-            tracing::warn!("{} could not be written: {error}", file.display());
+            tracing::warn!("{} could not be written: {}", file.display(), crate::files::plain(&error));
         }
         self.changed = false;
     }

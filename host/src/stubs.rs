@@ -121,7 +121,7 @@ fn from_file(file: &Path, kind: StubKind, arch: Arch) -> Result<Stub, Problem> {
         let hint = "name it otherwise, remove it, or build it again with `waft stub build`";
         Problem::new("stub.read", format!("the stub {} {why}", file.display())).hint(hint)
     };
-    let failed = |error: std::io::Error| refused(&format!("cannot be read: {error}"));
+    let failed = |error: std::io::Error| refused(&format!("cannot be read: {}", crate::files::plain(&error)));
     let raw = std::fs::read(file).map_err(failed)?;
     match elf_machine(&raw) {
         Some(machine) if machine == machine_of(arch) => {}

@@ -147,7 +147,10 @@ fn read(
             Problem::new("audit.none", format!("there is no audit log {}", file.display()))
                 .hint("the first `waft run` or `waft exec` begins it")
         }
-        _ => Problem::new("audit.read", format!("the audit log {} cannot be read: {error}", file.display())),
+        _ => Problem::new(
+            "audit.read",
+            format!("the audit log {} cannot be read: {}", file.display(), crate::files::plain(&error)),
+        ),
     })
 }
 
@@ -269,7 +272,7 @@ fn ignore_closed(written: io::Result<()>) -> io::Result<()> {
 }
 
 fn unprintable(error: io::Error) -> Failure {
-    Failure::Own(Problem::new("report.write", format!("cannot print: {error}")))
+    Failure::Own(Problem::new("report.write", format!("cannot print: {}", crate::files::plain(&error))))
 }
 
 #[cfg(test)]

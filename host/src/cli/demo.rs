@@ -13,7 +13,10 @@ const FILTER: &str = r#"filter:=["distribution*", "kernel", "processor_*"]"#;
 
 pub(super) async fn demo(args: Demo) -> Done {
     let dir = tempfile::Builder::new().prefix("waft-demo-").tempdir().map_err(|error| {
-        Failure::Own(Problem::new("demo.dir", format!("no temporary directory: {error}")))
+        Failure::Own(Problem::new(
+            "demo.dir",
+            format!("no temporary directory: {}", crate::files::plain(&error)),
+        ))
     })?;
     let options = FleetOptions {
         hosts: usize::from(args.hosts),

@@ -68,7 +68,10 @@ pub(super) async fn explain(args: Explain) -> Done {
         Format::Human => print::out(&text::text(&explained, Terminal::detect().stdout_paint()))?,
         Format::Json => {
             let text = serde_json::to_string_pretty(&explained).map_err(|error| {
-                Failure::Own(Problem::new("report.write", format!("it cannot be printed: {error}")))
+                Failure::Own(Problem::new(
+                    "report.write",
+                    format!("it cannot be printed: {}", crate::files::plain(&error)),
+                ))
             })?;
             print::out(&format!("{}\n", json::without_hostile(text)))?;
         }

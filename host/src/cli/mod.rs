@@ -104,10 +104,9 @@ fn dispatch(command: Command) -> Done {
         _ => 0,
     };
     log_to_stderr(verbose);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::Own(Problem::new("runtime", format!("cannot start: {error}"))))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(|error| {
+        Failure::Own(Problem::new("runtime", format!("cannot start: {}", crate::files::plain(&error))))
+    })?;
     let code = runtime.block_on(async {
         match command {
             Command::Run(run) => run::run(run).await,

@@ -230,7 +230,10 @@ fn problem_json(problem: &Problem) -> Value {
 /// The text, if it is one and not too long; whose it is does not matter here.
 fn read(file: &Path) -> Result<String, Problem> {
     let unreadable = |error: &dyn std::fmt::Display| {
-        Problem::new("policy.unreadable", format!("{} cannot be read: {error}", file.display()))
+        Problem::new(
+            "policy.unreadable",
+            format!("{} cannot be read: {}", file.display(), crate::files::plain(&error)),
+        )
     };
     let mut bytes = Vec::new();
     let cap = POLICY_BYTES_MAX as u64 + 1;

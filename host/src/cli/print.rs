@@ -11,9 +11,10 @@ use waft_proto::run::{Problem, Status};
 pub(super) fn out(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if !is_closed_pipe(&error) => {
-            Err(Failure::Own(Problem::new("report.write", format!("cannot print: {error}"))))
-        }
+        Err(error) if !is_closed_pipe(&error) => Err(Failure::Own(Problem::new(
+            "report.write",
+            format!("cannot print: {}", crate::files::plain(&error)),
+        ))),
         _ => Ok(()),
     }
 }

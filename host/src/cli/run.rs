@@ -118,7 +118,7 @@ async fn start(job: Job) -> Done {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             return Err(Failure::Own(Problem::new(
                 "report.write",
-                format!("the report could not be written: {error}"),
+                format!("the report could not be written: {}", crate::files::plain(&error)),
             )));
         }
         _ => {}
@@ -209,7 +209,10 @@ fn read_task(wanted: &str) -> Result<Found, Problem> {
                 names.join(", ")
             )))
         }
-        Err(error) => Err(Problem::new("task.read", format!("the task {wanted} cannot be read: {error}"))),
+        Err(error) => Err(Problem::new(
+            "task.read",
+            format!("the task {wanted} cannot be read: {}", crate::files::plain(&error)),
+        )),
     }
 }
 

@@ -75,7 +75,11 @@ pub(super) fn beside(task: &Path) -> PathBuf {
 }
 
 pub(super) async fn sign(args: Sign) -> Done {
-    let subject = Subject::read(&args.task)?;
+    let (subject, is_module) = Subject::read(&args.task)?;
+    if !is_module && matches!(subject, Subject::Task(_)) {
+        let text = format!("{} is no WebAssembly module, and no approval", args.task.display());
+        return Err(Problem::new("sign.task", text).into());
+    }
     let to_stdout = args.output.as_deref() == Some(Path::new("-"));
     if to_stdout && args.format == Format::Json {
         return Err(Problem::new("usage.format", "signatures on stdout leave no place for JSON").into());
@@ -106,7 +110,10 @@ pub(super) async fn sign(args: Sign) -> Done {
         String::new()
     };
     write(&output, &(kept + &text), there.is_some()).map_err(|error| {
-        Problem::new("sign.write", format!("{} cannot be written: {error}", output.display()))
+        Problem::new(
+            "sign.write",
+            format!("{} cannot be written: {}", output.display(), crate::files::plain(&error)),
+        )
     })?;
     tell(&args.task, &subject, &output, &made, args.format)?;
     Ok(0)
@@ -120,14 +127,11 @@ pub(super) enum Subject {
 }
 
 impl Subject {
-    pub(super) fn read(file: &Path) -> Result<Subject, Problem> {
+    /// And whether it begins as a module; signatures can be asked for over anything.
+    pub(super) fn read(file: &Path) -> Result<(Subject, bool), Problem> {
         let (hash, head) = hash(file)?;
-        if head == WASM_MAGIC {
-            return Ok(Subject::Task(hash));
-        }
         if !head.starts_with(b"{") {
-            let text = format!("{} is neither a WebAssembly module nor an approval", file.display());
-            return Err(Problem::new("sign.task", text));
+            return Ok((Subject::Task(hash), head == WASM_MAGIC));
         }
         let failed = |error: io::Error| {
             let text = format!("{} cannot be read: {}", file.display(), files::plain(&error));
@@ -138,7 +142,7 @@ impl Subject {
             message: format!("{}: {}", file.display(), problem.message),
             ..problem
         })?;
-        Ok(Subject::Approval(approval, document))
+        Ok((Subject::Approval(approval, document), false))
     }
 
     pub(super) fn namespace(&self) -> &'static str {
@@ -363,7 +367,7 @@ fn existing(output: &Path) -> Result<Option<Vec<u8>>, Problem> {
         _ => {}
     }
     let bytes = read(output, armour::FILE_BYTES_MAX)
-        .map_err(|error| refused(&format!("cannot be read ({error})")))?;
+        .map_err(|error| refused(&format!("cannot be read ({})", crate::files::plain(&error))))?;
     match armour::parse(&bytes).iter().any(|block| block.signature.is_ok()) {
         true => Ok(Some(bytes)),
         false => Err(refused("is no signature file")),

@@ -76,7 +76,10 @@ fn path(args: &StubPath) -> Done {
         Some(file) => file.clone(),
         None => {
             let failed = |error: std::io::Error| {
-                Problem::new("stub.unpack", format!("the stub cannot be unpacked: {error}"))
+                Problem::new(
+                    "stub.unpack",
+                    format!("the stub cannot be unpacked: {}", crate::files::plain(&error)),
+                )
             };
             let mut raw = Vec::new();
             GzDecoder::new(stub.gzip.as_ref()).read_to_end(&mut raw).map_err(failed)?;
@@ -101,8 +104,11 @@ fn build(args: &StubBuild) -> Done {
     let here = std::env::current_dir().unwrap_or_default();
     let source = source_tree(args.source.as_deref(), BUILT_FROM.as_ref(), &here)?;
     let failed = |dir: &Path, error: std::io::Error| {
-        Problem::new("stub.dir", format!("stubs cannot be written to {}: {error}", dir.display()))
-            .hint("set WAFT_STUB_DIR to a directory of yours")
+        Problem::new(
+            "stub.dir",
+            format!("stubs cannot be written to {}: {}", dir.display(), crate::files::plain(&error)),
+        )
+        .hint("set WAFT_STUB_DIR to a directory of yours")
     };
     let dir = stubs::dir()
         .ok_or_else(|| Problem::new("stub.dir", "there is no home directory for stubs; set WAFT_STUB_DIR"))?;
@@ -155,7 +161,10 @@ fn run_script(script: &Path, kind: &str, arch: &str, out: &Path) -> Result<(), P
             "stub.build",
             format!("the {kind} stub for {arch} was not built; why is said above"),
         )),
-        Err(error) => Err(Problem::new("stub.build", format!("bash could not be started: {error}"))),
+        Err(error) => Err(Problem::new(
+            "stub.build",
+            format!("bash could not be started: {}", crate::files::plain(&error)),
+        )),
     }
 }
 

@@ -53,7 +53,7 @@ pub(crate) struct Verify {
 }
 
 pub(super) async fn verify(args: Verify) -> Done {
-    let subject = Subject::read(&args.task)?;
+    let (subject, _) = Subject::read(&args.task)?;
     let rules = rules(&args)?;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map(|since| since.as_secs());
     let now = now.map_err(|_| {

@@ -57,7 +57,7 @@ pub fn raise(wanted: &[&str], limits: &Limits) -> Vec<(&'static str, String)> {
 }
 
 fn words(error: io::Error) -> String {
-    error.to_string()
+    crate::files::plain(&error)
 }
 
 /// All but the standard three.

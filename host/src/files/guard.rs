@@ -86,12 +86,13 @@ fn is_open(dir: &Metadata, is_own: bool) -> bool {
     dir.mode() & bits != 0 && !is_sticky
 }
 
-/// What the system says, without its number.
-pub fn plain(error: &io::Error) -> String {
+/// What the system says, without its number: `io::Error` and `Errno` put one behind their words.
+pub fn plain(error: &dyn std::fmt::Display) -> String {
     let text = error.to_string();
-    match error.raw_os_error() {
-        Some(code) => text.strip_suffix(&format!(" (os error {code})")).unwrap_or(&text).to_owned(),
-        None => text,
+    let words = text.strip_suffix(')').and_then(|rest| rest.rsplit_once(" (os error "));
+    match words {
+        Some((words, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => words.to_owned(),
+        _ => text,
     }
 }
 
@@ -186,6 +187,8 @@ mod tests {
     #[test]
     fn errors_are_said_without_their_numbers() {
         assert_eq!(plain(&io::Error::from_raw_os_error(2)), "No such file or directory");
-        assert_eq!(plain(&io::Error::other("odd (os error 2)")), "odd (os error 2)");
+        assert_eq!(plain(&rustix::io::Errno::ACCESS), "Permission denied");
+        assert_eq!(plain(&io::Error::other("odd (os error x)")), "odd (os error x)");
+        assert_eq!(plain(&io::Error::other("odd")), "odd");
     }
 }

@@ -125,7 +125,9 @@ impl Ring {
             Ok(text) => text,
             // ssh's default names need not exist.
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-            Err(error) => return self.troubles.push(format!("{}: {error}", file.display())),
+            Err(error) => {
+                return self.troubles.push(format!("{}: {}", file.display(), crate::files::plain(&error)));
+            }
         };
         match russh::keys::decode_secret_key(&text, None) {
             Ok(key) => {
@@ -150,7 +152,11 @@ impl Ring {
                     )),
                 }
             }
-            Err(error) => self.troubles.push(format!("{} is not a usable key: {error}", file.display())),
+            Err(error) => self.troubles.push(format!(
+                "{} is not a usable key: {}",
+                file.display(),
+                crate::files::plain(&error)
+            )),
         }
     }
 
@@ -235,7 +241,9 @@ impl Locked {
 }
 
 async fn list(socket: &Path) -> Result<Vec<Vec<u8>>, String> {
-    let trouble = |error: russh::keys::Error| format!("the agent at {}: {error}", socket.display());
+    let trouble = |error: russh::keys::Error| {
+        format!("the agent at {}: {}", socket.display(), crate::files::plain(&error))
+    };
     let work = async {
         let mut agent = AgentClient::connect_uds(socket).await.map_err(trouble)?;
         let identities = agent.request_identities().await.map_err(trouble)?;

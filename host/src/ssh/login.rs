@@ -62,7 +62,11 @@ impl Login for Direct {
                 && let Some(file) = self.settings.known_hosts.first()
                 && let Err(error) = known_hosts::learn(file, known_name, port, key)
             {
-                tracing::warn!("the host key of {name} could not be written to {}: {error}", file.display());
+                tracing::warn!(
+                    "the host key of {name} could not be written to {}: {}",
+                    file.display(),
+                    crate::files::plain(&error)
+                );
             }
             Ok(())
         })

@@ -1,5 +1,6 @@
 //! `waft sign` and `waft verify`, side by side with `ssh-keygen -Y`.
 
+mod approvals;
 mod rules;
 
 use serde_json::Value;

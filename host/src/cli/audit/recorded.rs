@@ -68,7 +68,7 @@ impl Recorded {
         }
         match self.unshown.filter(|error| !is_closed_pipe(error)) {
             Some(error) => {
-                let text = format!("the report could not be written: {error}");
+                let text = format!("the report could not be written: {}", crate::files::plain(&error));
                 Err(Failure::Own(Problem::new("report.write", text)))
             }
             None => Ok(()),
