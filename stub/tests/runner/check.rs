@@ -472,38 +472,48 @@ async fn a_task_that_fills_the_overlay_has_no_space_left() {
     }
 }
 
-/// A FIFO that somebody reads, and one that somebody has written to: through an overlay neither is reached.
+/// Somebody waits at the other end of a FIFO until it is opened: through an overlay that is never.
 #[tokio::test]
 async fn a_fifo_below_a_granted_directory_is_not_the_real_one() {
-    let place = Place::new();
-    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
-    let mut ends = Vec::new();
-    for name in ["real/fifo", "other/fifo"] {
-        let path = place.path(name);
-        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o666.into(), 0)
-            .expect("a FIFO");
-        let end = rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).expect("both its ends");
-        rustix::io::write(&end, b"kept").expect("room");
-        ends.push(end);
-    }
-    place.own();
     let ways = [
-        (guest(&[Op::Open("fifo")]).grant(place.grant("real", "rw")), "real written to"),
-        (guest(&[Op::OpenToRead("fifo")]).grant(place.grant("real", "rw")), "real read"),
-        (guest(&[Op::OpenToRead("fifo")]).grant(place.grant("other", "ro")), "other read"),
+        ("rw", Op::Open("fifo"), false),
+        ("rw", Op::OpenToRead("fifo"), true),
+        ("ro", Op::OpenToRead("fifo"), true),
     ];
+    let place = Place::new();
+    let path = place.path("real/fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, 0o666.into(), 0).expect("a FIFO");
+    place.own();
     for (user, program) in place.users() {
-        for (order, way) in &ways {
-            // Who opens the overlay's own FIFO may wait for another end that nobody has.
-            let order = task(order.wat.clone()).grant(order.grants[0].clone()).check().timeout_ms(500);
-            let ran = place.run(&order, &program).await;
-            assert_eq!(ran.outcome.changes, 0, "{user}, {way}");
+        for (access, op, writer) in ways {
+            for check in [true, false] {
+                let (done, opened) = std::sync::mpsc::channel();
+                let end = path.clone();
+                let other = std::thread::spawn(move || {
+                    let file = fs::OpenOptions::new().write(writer).read(!writer).open(end);
+                    done.send(file.is_ok()).expect("somebody listens");
+                });
+                // Who opens the overlay's own FIFO waits for another end that nobody has.
+                let mut order = task(guest_in(0, &[op])).grant(place.grant("real", access)).timeout_ms(500);
+                order.check = check;
+                let pool = pool_of(&program);
+                order.run_in(&pool).await;
+                pool.shutdown().await;
+                if check {
+                    assert!(opened.try_recv().is_err(), "{user}, {access}: the real FIFO was opened");
+                    // Lets the other end go.
+                    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NONBLOCK;
+                    let both =
+                        rustix::fs::open(&path, flags, rustix::fs::Mode::empty()).expect("both its ends");
+                    assert_eq!(opened.recv_timeout(crate::lab::PATIENCE), Ok(true));
+                    drop(both);
+                } else {
+                    // A real run opens it, or this test would prove nothing.
+                    assert_eq!(opened.recv_timeout(crate::lab::PATIENCE), Ok(true), "{user}, {access}");
+                }
+                other.join().expect("it ends");
+            }
         }
-    }
-    for end in ends {
-        let mut bytes = [0; 16];
-        let read = rustix::io::read(&end, &mut bytes).expect("what was in it");
-        assert_eq!(&bytes[..read], b"kept", "nobody took of it or added to it");
     }
 }
 
