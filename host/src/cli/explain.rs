@@ -3,9 +3,10 @@
 use super::args::Targets;
 use super::run::{Found, find_task};
 use super::{Done, Failure, print, targets};
-use crate::explain::{Task, explain as explanation, text, way};
+use crate::explain::{Task, explain as explanation, secrets, text, way};
 use crate::manifest::agree;
 use crate::report::{Terminal, json};
+use crate::secret::Declarations;
 use clap::{Args, ValueEnum};
 use waft_proto::run::Problem;
 
@@ -59,11 +60,16 @@ pub(super) async fn explain(args: Explain) -> Done {
     let (Some(found), Some(given), Some(selection)) = (found, given, selection) else {
         return Err(Failure::Input(problems));
     };
-    let hosts = match selection {
-        Some(selection) => Some(way::hosts(&selection.shape, &selection.setup.resolver).await),
-        None => None,
+    let declared = found.manifest.as_ref().map(|manifest| manifest.secrets.clone()).unwrap_or_default();
+    let (hosts, inventory) = match selection {
+        Some(selection) => {
+            let hosts = way::hosts(&selection.shape, &selection.setup.resolver).await;
+            (Some(hosts), selection.secrets)
+        }
+        None => (None, Declarations::new()),
     };
-    let explained = explanation(&task(&found), &given, hosts, args.check)?;
+    let mut explained = explanation(&task(&found), &given, hosts, args.check)?;
+    explained.secrets = secrets::told(&explained, &[&inventory, &declared]);
     match args.format {
         Format::Human => print::out(&text::text(&explained, Terminal::detect().stdout_paint()))?,
         Format::Json => {

@@ -5,6 +5,7 @@
 //! that neither says more. Nothing in it depends on the time or on the terminal: it is fit for review and diff.
 
 pub mod mean;
+pub mod secrets;
 pub mod text;
 pub mod way;
 
@@ -53,6 +54,9 @@ pub struct Explanation {
     pub gets: Vec<Gets>,
     /// `None`: no host was asked about.
     pub hosts: Option<Vec<Group>>,
+    /// Who could read each secret (see [`secrets::told`]).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<secrets::Told>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -153,6 +157,7 @@ pub fn explain(
         dropped: asked.map(|asked| texts(dropped(asked, given))).unwrap_or_default(),
         gets,
         hosts: hosts.map(way::groups),
+        secrets: Vec::new(),
     })
 }
 

@@ -210,3 +210,41 @@ fn the_stub_takes_the_same_defaults() {
     assert_eq!(number(value("OUT_BYTES_DEFAULT")), OUT_BYTES_DEFAULT);
     assert_eq!(number(value("FILES_DEFAULT")), FILES_DEFAULT);
 }
+
+#[tokio::test]
+async fn who_could_read_a_secret_is_told_for_each_way_and_what_is_refused() {
+    use crate::secret::{Declarations, Declared};
+    let shape = Arc::new(tree::shape(&fleet()).expect("a tree"));
+    let resolver: Arc<dyn Resolver> = Arc::new(Fake);
+    let hosts = way::hosts(&shape, &resolver).await;
+    let task = Task {
+        name: "t".to_owned(),
+        file: None,
+        hash: Hash([7; 32]),
+        imports: BTreeMap::new(),
+        manifest: None,
+    };
+    let given = GrantSet::parse_all(["secret:db/password"].into_iter()).expect("grants");
+    let mut explained = explain(&task, &given, Some(hosts), false).expect("a page");
+    let closed =
+        Declared { end_to_end: true, description: Some("of the backup".to_owned()), ..Declared::default() };
+    explained.secrets =
+        secrets::told(&explained, &[&Declarations::from([("db/password".to_owned(), closed)])]);
+    let [told] = explained.secrets.as_slice() else { panic!("{:?}", explained.secrets) };
+    let of = |target: &str| {
+        let place = told.places.iter().find(|place| place.targets.iter().any(|other| other == target));
+        let place = place.unwrap_or_else(|| panic!("{target} in {told:?}"));
+        let who: Vec<&str> = place.readers.iter().map(|reader| reader.who.as_str()).collect();
+        (who.join(" "), place.refused.is_some())
+    };
+    assert_eq!(of("web01"), ("bastion the target".to_owned(), true));
+    assert_eq!(of("deep"), ("bastion inner the target".to_owned(), true));
+    assert_eq!(of("vault"), ("the target".to_owned(), false), "a tunnel");
+    assert_eq!(of("six"), ("the target".to_owned(), false), "directly");
+    assert!(of("old").0.len() > "the target".len(), "its host key is not checked: {told:?}");
+    let page = text::text(&explained, Paint::Plain);
+    assert!(
+        page.contains("\nsecrets:\n  db/password (text, requires end-to-end)\n    of the backup\n"),
+        "{page}"
+    );
+}

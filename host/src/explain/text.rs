@@ -1,6 +1,7 @@
 //! An [`Explanation`] for people: a line for each thing, indented by what it belongs to. No column is aligned and no
 //! line is wrapped, so that one more host or grant is one more line of a diff.
 
+use super::secrets::Told;
 use super::way::{At, Group, Stub};
 use super::{Explanation, Gets, Line};
 use crate::report::escape;
@@ -23,6 +24,10 @@ pub fn text(explanation: &Explanation, paint: Paint) -> String {
     if let Some(groups) = &explanation.hosts {
         page.head("hosts");
         groups.iter().for_each(|group| page.group(group));
+    }
+    if !explanation.secrets.is_empty() {
+        page.head("secrets");
+        explanation.secrets.iter().for_each(|told| page.secret(told));
     }
     page.out
 }
@@ -150,6 +155,23 @@ impl Page {
         }
         if line.unsupported {
             self.line(depth + 1, "stubs of this release cannot give it: a run that is given it is refused");
+        }
+    }
+
+    fn secret(&mut self, told: &Told) {
+        let require = told.require.map(|word| format!(", requires {word}")).unwrap_or_default();
+        self.line(1, &format!("{} ({}{require})", told.name, told.kind));
+        if let Some(description) = &told.description {
+            self.line(2, description);
+        }
+        for place in &told.places {
+            self.line(2, &format!("on {} it could be read by", compress(&place.targets).join(", ")));
+            for reader in &place.readers {
+                self.line(3, &format!("{}: {}", reader.who, reader.what));
+            }
+            if let Some(refused) = &place.refused {
+                self.line(3, refused);
+            }
         }
     }
 
