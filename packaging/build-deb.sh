@@ -36,4 +36,4 @@ install -m 644 "$here/debian/copyright" "$doc/copyright"
 size=$(du -sk --exclude=DEBIAN "$root" | cut -f1)
 sed -e "s/@VERSION@/$version/" -e "s/@ARCH@/$arch/" -e "s/@SIZE@/$size/" "$here/debian/control" >"$root/DEBIAN/control"
 mkdir -p "$(dirname "$out")"
-dpkg-deb --root-owner-group --build "$root" "$out" >/dev/null
+dpkg-deb --root-owner-group -Zgzip -z6 --build "$root" "$out" >/dev/null
