@@ -87,10 +87,13 @@ impl NodePolicy {
     pub fn read(file: &Path, owner: u32) -> NodePolicy {
         let policy = waft_policy::file::read(file, owner).transpose();
         let read = policy.map(|read| Rc::new(read.map(|policy| policy.resolved(program::look_up))));
-        let node = NodePolicy { read, ..NodePolicy::default() };
+        #[cfg(not(feature = "site"))]
+        return NodePolicy { read };
         #[cfg(feature = "site")]
-        let node = NodePolicy { site: Some(Rc::new(Site::new(node.policy(), None))), ..node };
-        node
+        {
+            let node = NodePolicy { read, ..NodePolicy::default() };
+            NodePolicy { site: Some(Rc::new(Site::new(node.policy(), None))), ..node }
+        }
     }
 
     /// The same for what sshd starts as `--as NAME`: it has to be there, and to be root's.
