@@ -42,6 +42,8 @@ use waft_proto::id::Hash;
 
 /// A policy as text, bytes.
 pub const POLICY_BYTES_MAX: usize = 1024 * 1024;
+/// Whether controllers, signers and approvals can be kept here. A stub that is pushed leaves the code for them out.
+const SITE: bool = cfg!(any(test, feature = "site"));
 /// Rules in one policy. Far above what a person writes; bounds the work of a decision.
 pub const RULES_MAX: usize = 4096;
 /// Controllers that one policy knows.

@@ -7,7 +7,7 @@ use crate::problems::{Placed, Problems, quoted};
 use crate::rule::{Effect, Rule};
 use crate::site::{self, Site};
 use crate::time::{DAYS, Schedule, parse_rfc3339};
-use crate::{CONTROLLERS_MAX, POLICY_BYTES_MAX, Policy, RULES_MAX, Revoked};
+use crate::{CONTROLLERS_MAX, POLICY_BYTES_MAX, Policy, RULES_MAX, Revoked, SITE};
 use std::collections::BTreeMap;
 use waft_proto::envelope::Wall;
 use waft_proto::grant::{Grant, GrantSet, parse_duration_ms};
@@ -118,6 +118,7 @@ fn read(text: &str, problems: &mut Problems) -> Option<Policy> {
                 }
                 policy.revoked = revoked(table, &mut policy.site, problems);
             }
+            "controller" if !SITE => site::not_here(table.line, "[[controller]]", problems),
             "controller" if !table.is_listed => {
                 problems.say(table.line, INVALID, "[controller] is one of several", "write [[controller]]");
             }
@@ -180,12 +181,13 @@ fn top(entries: &[Entry], problems: &mut Problems) -> Policy {
                     }
                 }
             }
-            "audit" => policy.site.audit = site::path(entry, problems),
-            "syslog" => policy.site.syslog = flag(entry, problems).unwrap_or_default(),
-            "allowed_signers" => policy.site.allowed_signers = site::path(entry, problems),
-            "node_key" => policy.site.node_key = site::path(entry, problems),
-            "state" => policy.site.state = site::path(entry, problems),
-            "names" => {
+            other if !SITE && site::TOP_KEYS.contains(&other) => site::not_here(entry.line, other, problems),
+            "audit" if SITE => policy.site.audit = site::path(entry, problems),
+            "syslog" if SITE => policy.site.syslog = flag(entry, problems).unwrap_or_default(),
+            "allowed_signers" if SITE => policy.site.allowed_signers = site::path(entry, problems),
+            "node_key" if SITE => policy.site.node_key = site::path(entry, problems),
+            "state" if SITE => policy.site.state = site::path(entry, problems),
+            "names" if SITE => {
                 policy.site.names = some(entry, problems).into_iter().map(|item| item.text.clone()).collect()
             }
             "rule" | "revoked" | "controller" => {
@@ -249,8 +251,9 @@ fn rule(table: &Table, problems: &mut Problems) -> Rule {
             "wall" => wall = word(entry, &WALLS, problems),
             "deny" => deny = flag(entry, problems),
             "reason" => reason = text(entry, problems),
-            "approvals" => least = site::least(entry, problems),
-            "approvers" => approvers = Some(signers(entry, problems)),
+            other if !SITE && site::RULE_KEYS.contains(&other) => site::not_here(entry.line, other, problems),
+            "approvals" if SITE => least = site::least(entry, problems),
+            "approvers" if SITE => approvers = Some(signers(entry, problems)),
             other => problems.unknown(entry.line, UNKNOWN, "key of a rule", other, &RULE_KEYS),
         }
     }
@@ -295,7 +298,7 @@ fn rule(table: &Table, problems: &mut Problems) -> Rule {
             problems.say(line, INVALID, "`reason` belongs to a rule that denies", "add `deny = true`");
         }
         let (grants, given) = rights.unwrap_or_default();
-        let approvals = site::approvals(table, least, approvers, problems);
+        let approvals = if SITE { site::approvals(table, least, approvers, problems) } else { None };
         rule.effect = Effect::Allow { grants, given, check_only: check.unwrap_or_default(), wall, approvals };
     }
     rule
@@ -307,7 +310,8 @@ fn revoked(table: &Table, site: &mut Site, problems: &mut Problems) -> Revoked {
         match entry.key.as_str() {
             "hashes" => revoked.hashes = hashes(entry, problems),
             "signers" => revoked.signers = signers(entry, problems),
-            "keys" => site.revoked_keys = site::paths(entry, problems),
+            "keys" if !SITE => site::not_here(entry.line, "keys", problems),
+            "keys" if SITE => site.revoked_keys = site::paths(entry, problems),
             other => problems.unknown(entry.line, UNKNOWN, "key of [revoked]", other, &REVOKED_KEYS),
         }
     }

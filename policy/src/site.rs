@@ -11,6 +11,9 @@ pub const STATE_DEFAULT: &str = "/var/lib/waft";
 /// Of one approval.
 pub const APPROVALS_MAX: u32 = 16;
 
+pub(crate) const TOP_KEYS: [&str; 6] =
+    ["audit", "syslog", "allowed_signers", "node_key", "state", "names"];
+pub(crate) const RULE_KEYS: [&str; 2] = ["approvals", "approvers"];
 pub(crate) const CONTROLLER_KEYS: [&str; 2] = ["name", "key"];
 const KEY_BYTES: usize = 32;
 
@@ -99,6 +102,13 @@ impl Approvals {
         Err(Problem::new("policy.approval", message)
             .hint("have the run approved by more of those who may, and send that along"))
     }
+}
+
+/// What this build cannot keep, and so refuses.
+#[cold]
+pub(crate) fn not_here(line: usize, what: &str, problems: &mut Problems) {
+    let message = format!("{what} takes an installed stub, and this one was pushed");
+    problems.say(line, "policy.site", message, "on this host, use `installed = PATH` with a site build");
 }
 
 /// `[[controller]]`.

@@ -59,7 +59,8 @@ fn main() -> ExitCode {
         ["--compile", profile, wall] => waft_stub::site::compile::main(profile, wall),
         ["--version"] => {
             let arch = Arch::here().map_or("unknown", Arch::word);
-            println!("waft-stub {} {} {arch}", env!("CARGO_PKG_VERSION"), KIND.word());
+            let kind = if cfg!(feature = "site") { "site" } else { KIND.word() };
+            println!("waft-stub {} {kind} {arch}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }
         _ => {

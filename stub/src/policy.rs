@@ -5,6 +5,7 @@
 
 #[cfg(feature = "site")]
 use crate::site::Site;
+#[cfg(feature = "site")]
 use std::cell::OnceCell;
 use std::path::Path;
 use std::rc::Rc;
@@ -27,20 +28,22 @@ const UNKNOWN: &str = "";
 pub struct NodePolicy {
     read: Option<Rc<Result<Policy, Problem>>>,
     /// Known once the parent has said welcome.
+    #[cfg(feature = "site")]
     parent: Rc<OnceCell<Parent>>,
     #[cfg(feature = "site")]
     site: Option<Rc<Site>>,
     /// It binds: nobody comes in by another way.
+    #[cfg(feature = "site")]
     enforced: bool,
 }
 
 /// Who is at the other end of the link.
+#[cfg(feature = "site")]
 #[derive(Clone, Debug)]
 struct Parent {
     /// The name of the controller; empty when nobody was verified.
     who: Result<String, Problem>,
     /// What it calls this node.
-    #[cfg(feature = "site")]
     target: String,
 }
 
@@ -84,10 +87,13 @@ impl NodePolicy {
     pub fn read(file: &Path, owner: u32) -> NodePolicy {
         let policy = waft_policy::file::read(file, owner).transpose();
         let read = policy.map(|read| Rc::new(read.map(|policy| policy.resolved(program::look_up))));
-        let node = NodePolicy { read, ..NodePolicy::default() };
+        #[cfg(not(feature = "site"))]
+        return NodePolicy { read };
         #[cfg(feature = "site")]
-        let node = NodePolicy { site: Some(Rc::new(Site::new(node.policy(), None))), ..node };
-        node
+        {
+            let node = NodePolicy { read, ..NodePolicy::default() };
+            NodePolicy { site: Some(Rc::new(Site::new(node.policy(), None))), ..node }
+        }
     }
 
     /// The same for what sshd starts as `--as NAME`: it has to be there, and to be root's.
@@ -111,6 +117,7 @@ impl NodePolicy {
     /// What it is worth, for the hello. Whoever brought a stub here can log in, so he could do without it.
     pub fn word(&self) -> msg::Policy {
         match self.read {
+            #[cfg(feature = "site")]
             Some(_) if self.enforced => msg::Policy::Enforced,
             Some(_) => msg::Policy::Advisory,
             None => msg::Policy::None,
@@ -128,12 +135,12 @@ impl NodePolicy {
     }
 
     /// The parent has said by whose key runs are signed.
+    #[cfg(feature = "site")]
     pub fn welcomed(&self, welcome: &msg::Welcome) {
         let known = self.policy().map(|policy| policy.check_controller(&welcome.controller));
         let who = known.unwrap_or(Ok(None)).map(|name| name.unwrap_or(UNKNOWN).to_owned());
         let name = self.policy().map_or(Ok(()), |policy| policy.site.check_name(&welcome.name));
         let who = name.and(who);
-        #[cfg(feature = "site")]
         let who = who.and_then(|who| match self.site.as_deref().and_then(Site::name) {
             Some(name) if who.is_empty() => Ok(name.to_owned()),
             Some(name) if who != name => Err(Problem::new(
@@ -143,11 +150,7 @@ impl NodePolicy {
             .hint("each controller logs in with its own key: see `--as` in authorized_keys there")),
             _ => Ok(who),
         });
-        let parent = Parent {
-            who,
-            #[cfg(feature = "site")]
-            target: welcome.name.clone(),
-        };
+        let parent = Parent { who, target: welcome.name.clone() };
         // There is one welcome on a link.
         let _ = self.parent.set(parent);
     }
@@ -164,10 +167,7 @@ impl NodePolicy {
             });
         };
         let policy = policy.as_ref().as_ref().map_err(Clone::clone)?;
-        let who = match self.parent.get() {
-            Some(parent) => parent.who.as_deref().map_err(Clone::clone)?,
-            None => UNKNOWN,
-        };
+        let who = self.who()?;
         let vouched = self.vouched(envelope, envelope.module, now_unix)?;
         let request = Request {
             who,
@@ -204,6 +204,16 @@ impl NodePolicy {
             wall: envelope.wall.max(allowed.wall),
             timeout_ms: allowed.timeout_ms.map_or(envelope.timeout_ms, |most| envelope.timeout_ms.min(most)),
         })
+    }
+
+    #[cfg(not(feature = "site"))]
+    fn who(&self) -> Result<&str, Problem> {
+        Ok(UNKNOWN)
+    }
+
+    #[cfg(feature = "site")]
+    fn who(&self) -> Result<&str, Problem> {
+        self.parent.get().map_or(Ok(UNKNOWN), |parent| parent.who.as_deref().map_err(Clone::clone))
     }
 
     #[cfg(not(feature = "site"))]

@@ -103,6 +103,7 @@ impl Stub {
     fn obey(&mut self, event: Event) -> bool {
         match event {
             Event::Welcomed(welcome) => {
+                #[cfg(feature = "site")]
                 self.policy.welcomed(&welcome);
                 self.name = welcome.name;
             }

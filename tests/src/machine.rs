@@ -38,7 +38,7 @@ const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// ordinary account's uid and gid, and `root` or `user` for who runs the test.
 const SETUP: &str = r#"
 set -eu
-root=$1 prepared=$2 uid=$3 gid=$4
+root=$1 prepared=$2 uid=$3 gid=$4 more=$6
 mount -t tmpfs -o mode=755,size=256m waft-machine "$root"
 cd "$root"
 # Relative links: as long as this is not the root, an absolute one leads out of it.
@@ -48,7 +48,7 @@ for name in bin sbin lib lib32 lib64; do
 done
 programs=
 for program in sh bash perl python3 gzip cat chmod cp dd echo env head id ls mkdir mount mv rm rmdir setsid sleep sshd \
-        touch true umount uname unshare; do
+        touch true umount uname unshare $more; do
     for dir in /usr/sbin /usr/bin /sbin /bin; do
         if [ -x "$dir/$program" ]; then programs="$programs $dir/$program"; break; fi
     done
@@ -117,6 +117,17 @@ impl Machine {
     /// Starts one that `login` can be logged in to, and adds it to the lab's files: the inventory (with its `via`),
     /// `ssh_config` and `known_hosts`.
     pub fn start(lab: &Lab, name: &str, login: Login, via: Option<&str>) -> Result<Self> {
+        Self::start_with(lab, name, login, via, "")
+    }
+
+    /// The same with more programs of this machine, separated by blanks.
+    pub fn start_with(
+        lab: &Lab,
+        name: &str,
+        login: Login,
+        via: Option<&str>,
+        programs: &str,
+    ) -> Result<Self> {
         process::adopt_orphans();
         let dir = lab.dir.path().join(name);
         let doing = || format!("cannot prepare {name} in {}", dir.display());
@@ -127,7 +138,7 @@ impl Machine {
         let machine = loop {
             let address = free_address().context(|| format!("no free port for {name}"))?;
             prepare(&dir.join("prepared"), lab, &host_key, address).context(doing)?;
-            match Self::launch(name, &dir, address) {
+            match Self::launch(name, &dir, address, programs) {
                 Err(error)
                     if attempt < PORT_ATTEMPTS && error.to_string().contains("Address already in use") =>
                 {
@@ -140,7 +151,7 @@ impl Machine {
         Ok(machine)
     }
 
-    fn launch(name: &str, dir: &Path, address: SocketAddr) -> Result<Self> {
+    fn launch(name: &str, dir: &Path, address: SocketAddr, programs: &str) -> Result<Self> {
         let log = dir.join("sshd.log");
         let [uid, gid] = ordinary_ids().map(|id| id.to_string());
         let mut command = Command::new("unshare");
@@ -152,7 +163,11 @@ impl Machine {
             .args(["sh", "-c", SETUP, "sh"])
             .args([dir.join("root"), dir.join("prepared")])
             .args([uid, gid]);
-        command.arg(if process::is_root() { "root" } else { "user" }).env_clear().env("PATH", PATH);
+        command
+            .arg(if process::is_root() { "root" } else { "user" })
+            .arg(programs)
+            .env_clear()
+            .env("PATH", PATH);
         let stderr = File::create(&log).context(|| format!("cannot make {}", log.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr);
         let outer = spawn_bound(command).context(|| "cannot start unshare (of util-linux)".to_owned())?;

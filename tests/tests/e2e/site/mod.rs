@@ -3,6 +3,9 @@
 mod doors;
 mod installed;
 mod lies;
+mod orders;
+mod page;
+mod rig;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
