@@ -111,7 +111,8 @@ impl Machine {
     }
 }
 
-fn read_bounded(path: &Path) -> Option<String> {
+/// The text of a regular file, as far as it is UTF-8 and within [`FILE_BYTES_MAX`].
+pub(crate) fn read_bounded(path: &Path) -> Option<String> {
     // A FIFO or a device would block here for ever.
     if !std::fs::metadata(path).ok()?.is_file() {
         return None;

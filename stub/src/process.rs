@@ -19,6 +19,7 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+pub(crate) use tree::usage;
 pub use tree::{below, kill_below};
 
 /// Killing gives up on what is still there after this long: a process in the kernel's hands (a dead file

@@ -53,8 +53,9 @@ pub const WASI_FUNCTIONS: [&str; 46] = [
     "sock_shutdown",
 ];
 
-/// All of them `(i32, i32) -> i32`.
-pub const WAFT_FUNCTIONS: [&str; 3] = ["exec", "facts", "take"];
+/// `read` and `write` are `(i32, i32, i32) -> i32`, all others `(i32, i32) -> i32`.
+pub const WAFT_FUNCTIONS: [&str; 11] =
+    ["blob", "emit", "exec", "facts", "file", "net", "read", "secret", "take", "task", "write"];
 
 /// What the import modules offer; none when no host has such a module.
 pub fn functions(module: &str) -> &'static [&'static str] {

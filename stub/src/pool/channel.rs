@@ -63,6 +63,11 @@ impl Channel {
         }
     }
 
+    /// Overwrites what was sent last.
+    pub(crate) fn wipe(&mut self) {
+        super::secrets::wipe(&mut self.outgoing);
+    }
+
     /// Says that nothing more will be sent.
     pub(crate) fn close(&self) {
         // An end that is gone already cannot be told.

@@ -1,19 +1,27 @@
 //! One execution, from a worker to an outcome. Everything that a worker says is checked here: it may name
-//! only the execution that runs, its pieces and their sums have limits, and a wrong word ends it.
+//! only the execution that runs, its pieces and their sums have limits, and a wrong word ends it. What it asks for is
+//! answered in [`answers`].
 
-use super::calls::{self, ExecRequest};
+mod answers;
+
+use super::calls::emit::Pace;
+use super::calls::exec::Taps;
+use super::calls::other::Blobs;
+use super::calls::record::Records;
 use super::job::Job;
+use super::limits::Meter;
 use super::output::Counts;
 use super::verdict::{Finish, stopped, verdict};
 use super::worker::Worker;
 use super::{JobEvent, Shared};
-use crate::program::{self, Order, Program};
-use crate::worker::wire::{End, FromWorker, Function, PART_BYTES_MAX, REQUEST_BYTES_MAX, ToWorker, parts};
+use crate::program::{self, Program};
+use crate::worker::wire::{End, FromWorker, PART_BYTES_MAX, REQUEST_BYTES_MAX, ToWorker, parts};
+use answers::Nested;
 use std::io;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::rc::Rc;
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use waft_proto::msg::{Outcome, Stream};
 use waft_proto::run::{Problem, Status};
 
@@ -25,7 +33,8 @@ const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 struct Execution<'a> {
     id: u64,
     job: &'a Job,
-    stub: &'a Path,
+    shared: &'a Rc<Shared>,
+    meter: &'a Rc<Meter>,
     events: &'a mpsc::Sender<JobEvent>,
     worker: Worker,
     /// The worker may be used again after a good end.
@@ -33,13 +42,28 @@ struct Execution<'a> {
     counts: Counts,
     /// The first grant that was missing.
     refusal: Option<Problem>,
-    program: Option<Program>,
+    program: Option<Started>,
+    /// A task that was called and has not ended.
+    nested: Option<Nested>,
+    blobs: Blobs,
+    pace: Pace,
+    records: Records,
+    /// The call that is being answered: function, subject, and since when.
+    asked: Option<(&'static str, String, Instant)>,
     request: Vec<u8>,
+    deadline: Instant,
+}
+
+/// A program, and where its output goes.
+struct Started {
+    program: Program,
+    taps: Taps,
 }
 
 pub(super) async fn execute(
-    shared: &Shared,
+    shared: &Rc<Shared>,
     job: &Job,
+    meter: &Rc<Meter>,
     events: &mpsc::Sender<JobEvent>,
     cancel: oneshot::Receiver<()>,
 ) -> Outcome {
@@ -62,7 +86,7 @@ pub(super) async fn execute(
             return Outcome::without_start(status, Some(problem));
         }
     };
-    let (outcome, spare) = carry_out(shared, job, worker, events, cancelled).await;
+    let (outcome, spare) = carry_out(shared, job, meter, worker, events, cancelled).await;
     if let Some(worker) = spare {
         shared.keep(worker);
     }
@@ -71,29 +95,39 @@ pub(super) async fn execute(
 
 /// One execution on a loaded worker, which comes back if it may be used again.
 async fn carry_out(
-    shared: &Shared,
+    shared: &Rc<Shared>,
     job: &Job,
+    meter: &Rc<Meter>,
     worker: Worker,
     events: &mpsc::Sender<JobEvent>,
     cancelled: impl Future<Output = ()>,
 ) -> (Outcome, Option<Worker>) {
+    let began = Instant::now();
+    meter.worker(worker.pid());
     let mut execution = Execution {
         id: shared.next_execution(),
         job,
-        stub: &shared.stub,
+        shared,
+        meter,
         events,
         worker,
         clean: false,
         counts: Counts::new(job.key.load.limits.out_bytes),
         refusal: None,
         program: None,
+        nested: None,
+        blobs: Blobs::default(),
+        pace: Pace::default(),
+        records: Records::default(),
+        asked: None,
         request: Vec::new(),
+        deadline: began + job.timeout,
     };
-    let began = Instant::now();
     let finish = tokio::select! {
         biased;
         () = cancelled => Finish::Cancelled,
         () = tokio::time::sleep(job.timeout) => Finish::Deadline,
+        problem = meter.exceeded(&job.task, &job.target) => Finish::Limit(problem),
         finish = execution.go() => finish,
     };
     let outcome = execution.settle(finish, began).await;
@@ -133,16 +167,26 @@ impl Execution<'_> {
     async fn follow(&mut self) -> Finish {
         let mut asked = None;
         loop {
-            let call = match self.worker.channel.receive().await {
+            let due = self.pace.due(Instant::now());
+            let message = tokio::select! {
+                biased;
+                message = self.worker.channel.receive() => Some(message),
+                () = until(due) => None,
+            };
+            let Some(message) = message else {
+                if self.progress(false).await {
+                    continue;
+                }
+                return Finish::Unheard;
+            };
+            let gone_on = match message {
                 Ok(Some(FromWorker::Output { execution, stream, bytes })) if execution == self.id => {
-                    if stream == Stream::Log || bytes.is_empty() || bytes.len() > PART_BYTES_MAX {
+                    let own = matches!(stream, Stream::Stdout | Stream::Stderr);
+                    if !own || bytes.is_empty() || bytes.len() > PART_BYTES_MAX {
                         return Finish::Broken("output of the wrong kind or size");
                     }
                     let bytes = bytes.to_vec();
-                    if !self.pass_on(stream, bytes).await {
-                        return Finish::Unheard;
-                    }
-                    continue;
+                    if self.pass_on(stream, bytes).await { Ok(()) } else { Err(Finish::Unheard) }
                 }
                 Ok(Some(FromWorker::Call { execution, function, part })) if execution == self.id => {
                     if asked.is_some_and(|asked| asked != function)
@@ -155,7 +199,25 @@ impl Execution<'_> {
                     if part.more {
                         continue;
                     }
-                    function
+                    let request = std::mem::take(&mut self.request);
+                    self.serve(function, &request).await
+                }
+                Ok(Some(FromWorker::Read { execution, handle, limit }))
+                    if execution == self.id && asked.is_none() =>
+                {
+                    match usize::try_from(limit) {
+                        Ok(limit @ 1..=PART_BYTES_MAX) => self.read(handle, limit).await,
+                        _ => return Finish::Broken("a read of the wrong size"),
+                    }
+                }
+                Ok(Some(FromWorker::Write { execution, handle, bytes }))
+                    if execution == self.id && asked.is_none() =>
+                {
+                    if bytes.is_empty() || bytes.len() > PART_BYTES_MAX {
+                        return Finish::Broken("a write of the wrong size");
+                    }
+                    let bytes = bytes.to_vec();
+                    self.write(handle, &bytes).await
                 }
                 Ok(Some(FromWorker::Done { execution, end, stdout_bytes, stderr_bytes }))
                     if execution == self.id =>
@@ -177,34 +239,10 @@ impl Execution<'_> {
                 }
                 Err(_) => return Finish::Died,
             };
-            let request = std::mem::take(&mut self.request);
-            let answer = match call {
-                Function::Facts => self.facts(&request),
-                Function::Exec => match self.exec(&request).await {
-                    Ok(()) => return self.become_program().await,
-                    Err(problem) => Err(problem),
-                },
-            };
-            let answer = answer.unwrap_or_else(|problem| {
-                let text = calls::error(&problem);
-                if problem.code.starts_with("grant.") {
-                    self.refusal.get_or_insert(problem);
-                }
-                text
-            });
-            if self.reply(answer.as_bytes()).await.is_err() {
-                return Finish::Died;
+            if let Err(finish) = gone_on {
+                return finish;
             }
         }
-    }
-
-    fn facts(&self, request: &[u8]) -> Result<String, Problem> {
-        calls::facts_request(request)?;
-        self.job
-            .grants
-            .facts()
-            .map_err(|missing| calls::withheld(self.job, |set| set.facts().is_ok()).unwrap_or(missing))?;
-        Ok(crate::facts::facts().to_string())
     }
 
     async fn reply(&mut self, reply: &[u8]) -> io::Result<()> {
@@ -214,39 +252,36 @@ impl Execution<'_> {
         Ok(())
     }
 
-    /// Counts and passes on; false when nobody listens.
+    /// The one way out for all output: counts and passes on; false when nobody listens.
     async fn pass_on(&mut self, stream: Stream, mut bytes: Vec<u8>) -> bool {
-        self.counts.admit(stream, &mut bytes);
+        // Records have a limit of their own, in number.
+        if stream != Stream::Call {
+            self.counts.admit(stream, &mut bytes);
+        }
         bytes.is_empty() || self.events.send(JobEvent::Output { stream, bytes }).await.is_ok()
     }
 
-    /// Starts the program, if it is granted.
-    async fn exec(&mut self, request: &[u8]) -> Result<(), Problem> {
-        let request = ExecRequest::parse(request)?;
-        let argv = request.argv();
-        let path = calls::allowed(self.job, &argv)?;
-        let env: Vec<_> =
-            self.job.granted_env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        let order = Order { path: &path, argv: &argv, env: &env, stdin: request.stdin() };
-        let program = Program::start(self.stub, &order)
-            .await
-            .map_err(|text| Problem::new("exec.start", format!("on `{}`, {text}", self.job.target)))?;
-        self.program = Some(program);
-        Ok(())
+    /// Passes on how far the task is, if that is due; at the end in any case.
+    async fn progress(&mut self, end: bool) -> bool {
+        match self.pace.pop(Instant::now(), end) {
+            Some(line) => self.pass_on(Stream::Progress, line).await,
+            None => true,
+        }
     }
 
     /// The guest ends, the program is followed in its place.
     async fn become_program(&mut self) -> Finish {
         self.clean = matches!(timeout(REPLACED_LIMIT, self.replace()).await, Ok(Ok(true)));
         loop {
-            let Some(program) = &mut self.program else { return Finish::Died };
-            match program.next().await {
+            let Some(started) = &mut self.program else { return Finish::Died };
+            match started.program.next().await {
                 program::Event::Output(stream, bytes) => {
                     if !self.pass_on(stream, bytes).await {
                         return Finish::Unheard;
                     }
                 }
                 program::Event::Ended(ended) => {
+                    self.meter.program_ended(started.program.cpu());
                     self.program = None;
                     return Finish::Program(ended);
                 }
@@ -265,10 +300,12 @@ impl Execution<'_> {
 
     /// Ends what must end, and says how it was.
     async fn settle(&mut self, finish: Finish, began: Instant) -> Outcome {
-        self.clean &= matches!(finish, Finish::Exit(_) | Finish::Program(_));
-        if let Some(program) = &mut self.program {
-            program.kill().await;
+        self.clean &= matches!(finish, Finish::Exit(_) | Finish::Program(_)) && self.job.secrets.is_empty();
+        self.meter.close();
+        if let Some(started) = &mut self.program {
+            started.program.kill().await;
         }
+        self.end_nested().await;
         let death = match finish {
             Finish::Died => self.worker.died().await,
             _ => None,
@@ -276,10 +313,13 @@ impl Execution<'_> {
         if !self.clean {
             self.worker.kill().await;
         }
-        if matches!(finish, Finish::Deadline | Finish::Cancelled) {
+        if matches!(finish, Finish::Deadline | Finish::Cancelled | Finish::Limit(_)) {
             let _ = timeout(DRAIN_LIMIT, self.drain()).await;
         }
         self.program = None;
+        if !matches!(finish, Finish::Unheard) {
+            self.last_records(&finish).await;
+        }
         let verdict = verdict(finish, self.job, death, self.refusal.take());
         let (stdout_bytes, stdout_truncated) = self.counts.total(Stream::Stdout);
         let (stderr_bytes, stderr_truncated) = self.counts.total(Stream::Stderr);
@@ -301,19 +341,31 @@ impl Execution<'_> {
 
     /// What was written before the kill: it explains what took so long.
     async fn drain(&mut self) {
-        while let Some(program::Event::Output(stream, bytes)) = self.program.as_mut().and_then(Program::left)
+        while let Some(started) = &mut self.program
+            && let Some(program::Event::Output(stream, bytes)) = started.program.left()
         {
-            self.pass_on(stream, bytes).await;
+            if let Some(bytes) = started.taps.take(stream, bytes) {
+                self.pass_on(stream, bytes).await;
+            }
         }
         loop {
             let (stream, bytes) = match self.worker.channel.try_receive() {
-                Ok(Some(FromWorker::Output { execution, stream, bytes })) if execution == self.id => {
+                Ok(Some(FromWorker::Output { execution, stream, bytes }))
+                    if execution == self.id && matches!(stream, Stream::Stdout | Stream::Stderr) =>
+                {
                     (stream, bytes.to_vec())
                 }
                 _ => return,
             };
             self.pass_on(stream, bytes).await;
         }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 

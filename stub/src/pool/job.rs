@@ -1,9 +1,15 @@
 //! One execution as ordered: what runs, with what, and what it may reach.
 
+use super::secrets::{Secret, Secrets};
 use crate::policy::{NodePolicy, Ruled, Withheld};
+use crate::program;
 use crate::worker::wire::{Dir, Limits, Load, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use waft_proto::envelope::{self, Wall};
 use waft_proto::grant::{Access, Grant, GrantSet, Limit};
 use waft_proto::id::Hash;
 use waft_proto::msg::{Arch, Engine};
@@ -21,6 +27,11 @@ const PARAMS_BYTES_MAX: usize = 64 << 20;
 
 /// Names of task and target, bytes each.
 const NAME_BYTES_MAX: usize = 1024;
+
+/// Tasks that call tasks that call tasks: how deep.
+const DEPTH_MAX: u8 = 4;
+/// Calls of tasks in one execution, those that called tasks make included.
+const CALLS_MAX: u32 = 64;
 
 /// Granted variables, names and values together, bytes.
 const ENV_BYTES_MAX: usize = 8 * 1024;
@@ -54,6 +65,22 @@ pub struct Job {
     pub(super) withheld: Option<Withheld>,
     /// Granted variables of the stub's own environment.
     pub(super) granted_env: Vec<(String, String)>,
+    pub(super) secrets: Secrets,
+    /// Files that it may read, and the code of tasks that it may call.
+    pub(super) blobs: Rc<BTreeMap<Hash, Arc<[u8]>>>,
+    callees: Rc<Vec<Callee>>,
+    /// How many tasks called each other to come here.
+    depth: u8,
+    /// Calls of tasks that were made by all of them.
+    calls: Rc<Cell<u32>>,
+}
+
+/// A task that may be called.
+struct Callee {
+    name: String,
+    artifact: Hash,
+    engine: Engine,
+    given: GrantSet,
 }
 
 impl Job {
@@ -64,7 +91,7 @@ impl Job {
         policy: &NodePolicy,
         now_unix: u64,
     ) -> Result<Job, Problem> {
-        let ReadyRun { envelope, artifact, code, input, .. } = ready;
+        let ReadyRun { envelope, artifact, code, input, blobs, .. } = ready;
         let task = envelope.task.clone();
         if task.len() > NAME_BYTES_MAX || target.len() > NAME_BYTES_MAX {
             let text = format!("the name of a task or target is longer than {NAME_BYTES_MAX} bytes");
@@ -92,26 +119,10 @@ impl Job {
                 Problem::new("task.params", text).hint("put large data into a file and grant its directory")
             );
         }
-        let limits = grants.limits();
         enforceable(&grants, &task)?;
-        let timeout = Duration::from_millis(timeout_ms.min(limits.time_ms.unwrap_or(u64::MAX)));
-        let load = Load {
-            engine,
-            wall,
-            // A dry run writes nowhere.
-            dirs: grants
-                .dirs()
-                .map(|(path, access)| Dir {
-                    path: path.to_owned(),
-                    writable: access == Access::ReadWrite && !check,
-                })
-                .collect(),
-            limits: Limits {
-                memory_bytes: limits.mem_bytes.unwrap_or(MEMORY_BYTES_DEFAULT),
-                out_bytes: limits.out_bytes.unwrap_or(OUT_BYTES_DEFAULT),
-                files: limits.files.unwrap_or(FILES_DEFAULT),
-            },
-        };
+        let timeout = Duration::from_millis(timeout_ms.min(grants.limits().time_ms.unwrap_or(u64::MAX)));
+        let load = load(engine, wall, &grants, check);
+        let callees = callees(&envelope.callees, engine, &blobs)?;
         Ok(Job {
             key: Key { artifact, load, given, check },
             code,
@@ -123,6 +134,68 @@ impl Job {
             grants,
             withheld,
             granted_env,
+            secrets: Secrets::new(),
+            blobs: Rc::new(blobs),
+            callees: Rc::new(callees),
+            depth: 0,
+            calls: Rc::default(),
+        })
+    }
+
+    /// With the secrets that were sent for it.
+    pub fn with_secrets(self, secrets: Secrets) -> Job {
+        Job { secrets, ..self }
+    }
+
+    /// The job of a task that this one calls: with no more than both were given, and no longer than `left`.
+    pub(super) fn call(&self, name: &str, params: Vec<u8>, left: Duration) -> Result<Job, Problem> {
+        let (task, target) = (&self.task, &self.target);
+        if self.depth >= DEPTH_MAX {
+            let text = format!("task `{task}` on `{target}` cannot call `{name}`: calls go {DEPTH_MAX} deep");
+            return Err(Problem::new("task.depth", text));
+        }
+        if self.calls.get() >= CALLS_MAX {
+            let text =
+                format!("task `{task}` on `{target}` cannot call `{name}`: {CALLS_MAX} calls were made");
+            return Err(Problem::new("task.many", text).hint("one execution calls no more tasks than that"));
+        }
+        let callee = self.callees.iter().find(|callee| callee.name == name);
+        let missing = || {
+            let text = format!("the task `{name}` was not sent to `{target}` with this run");
+            Problem::new("task.missing", text)
+        };
+        let callee = callee.ok_or_else(missing)?;
+        let code = Arc::clone(self.blobs.get(&callee.artifact).ok_or_else(missing)?);
+        // Programs by name and by path meet only as paths.
+        let given =
+            callee.given.resolved(program::look_up).intersect(&self.key.given.resolved(program::look_up))?;
+        let check = self.key.check;
+        let grants = if check { given.for_check() } else { given.clone() };
+        let granted_env = granted_env(&grants, name)?;
+        enforceable(&grants, name)?;
+        let load = load(callee.engine, self.key.load.wall, &grants, check);
+        let mine = |name: &str| {
+            Grant::parse(&format!("secret:{name}")).is_ok_and(|wanted| grants.check(&wanted).is_ok())
+        };
+        let secrets = self.secrets.iter().filter(|(name, _)| mine(name));
+        let secrets = secrets.map(|(name, secret)| (name.clone(), Secret::new(secret.bytes().to_vec())));
+        self.calls.set(self.calls.get() + 1);
+        Ok(Job {
+            secrets: secrets.collect(),
+            key: Key { artifact: callee.artifact, load, given, check },
+            code,
+            task: name.to_owned(),
+            target: self.target.clone(),
+            run: self.run.clone(),
+            params: params.into(),
+            timeout: left.min(Duration::from_millis(grants.limits().time_ms.unwrap_or(u64::MAX))),
+            grants,
+            withheld: self.withheld.clone(),
+            granted_env,
+            blobs: Rc::clone(&self.blobs),
+            callees: Rc::clone(&self.callees),
+            depth: self.depth + 1,
+            calls: Rc::clone(&self.calls),
         })
     }
 
@@ -138,25 +211,57 @@ impl Job {
     }
 }
 
+fn load(engine: Engine, wall: Wall, grants: &GrantSet, check: bool) -> Load {
+    let limits = grants.limits();
+    Load {
+        engine,
+        wall,
+        // A dry run writes nowhere.
+        dirs: grants
+            .dirs()
+            .map(|(path, access)| Dir {
+                path: path.to_owned(),
+                writable: access == Access::ReadWrite && !check,
+            })
+            .collect(),
+        limits: Limits {
+            memory_bytes: limits.mem_bytes.unwrap_or(MEMORY_BYTES_DEFAULT),
+            out_bytes: limits.out_bytes.unwrap_or(OUT_BYTES_DEFAULT),
+            files: limits.files.unwrap_or(FILES_DEFAULT),
+        },
+    }
+}
+
+/// The tasks whose code is here, for this engine.
+fn callees(
+    named: &[envelope::Callee],
+    engine: Engine,
+    blobs: &BTreeMap<Hash, Arc<[u8]>>,
+) -> Result<Vec<Callee>, Problem> {
+    let mut callees = Vec::with_capacity(named.len());
+    for callee in named {
+        let compiled = callee.artifacts.iter().filter(|known| known.engine == engine).map(|known| known.hash);
+        let code = compiled.chain([callee.module]).find(|hash| blobs.contains_key(hash));
+        let given = GrantSet::parse_all(callee.grants.iter().map(String::as_str)).map_err(first)?;
+        if let Some(artifact) = code {
+            callees.push(Callee { name: callee.name.clone(), artifact, engine, given });
+        }
+    }
+    Ok(callees)
+}
+
 /// A limit that is given and not enforced would be a promise broken in silence, and so would a right that nothing gives.
 fn enforceable(grants: &GrantSet, task: &str) -> Result<(), Problem> {
-    let ungiven =
-        |grant: &Grant| matches!(grant, Grant::Net(_) | Grant::Secret(_) | Grant::Blob(_) | Grant::Call(_));
-    if let Some(grant) = grants.iter().find(ungiven) {
+    if let Some(grant) = grants.iter().find(|grant| matches!(grant, Grant::Net(_))) {
         let text = format!("the grant `{grant}` of task `{task}` cannot be given yet");
-        return Err(
-            Problem::new("grant.unsupported", text).hint("leave it out; fs, exec, env and facts are given")
-        );
+        return Err(Problem::new("grant.unsupported", text).hint("leave it out"));
     }
-    let unknown = grants
-        .limits()
-        .iter()
-        .find(|limit| matches!(limit, Limit::Cpu(_) | Limit::Disk(_) | Limit::Procs(_)));
-    match unknown {
+    // What a task writes is counted by no kernel without quotas, and a limit per file would be no limit.
+    match grants.limits().iter().find(|limit| matches!(limit, Limit::Disk(_))) {
         Some(limit) => {
             let text = format!("the limit `{}` of task `{task}` cannot be enforced yet", Grant::Limit(limit));
             Err(Problem::new("grant.unsupported", text)
-                .hint("leave it out; mem, out, time and files are enforced"))
+                .hint("leave it out; mem, out, time, cpu, files and procs are enforced"))
         }
         None => Ok(()),
     }

@@ -9,11 +9,15 @@ mod calls;
 pub(crate) mod channel;
 mod execution;
 mod job;
+mod limits;
 mod output;
+mod secrets;
 mod verdict;
 mod worker;
 
 pub use job::Job;
+use limits::Meter;
+pub use secrets::{Secret, Secrets};
 use std::cell::{Cell, RefCell};
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -33,7 +37,7 @@ pub enum JobEvent {
     /// Module loaded, grants agreed.
     Ready,
     Running,
-    /// At most `CHUNK_BYTES_MAX` bytes of stdout or stderr.
+    /// At most `CHUNK_BYTES_MAX` bytes of one stream.
     Output {
         stream: Stream,
         bytes: Vec<u8>,
@@ -82,7 +86,8 @@ impl Pool {
     ) -> impl Future<Output = ()> + use<> {
         let shared = Rc::clone(&self.shared);
         async move {
-            let outcome = execution::execute(&shared, &job, &events, cancel).await;
+            let meter = Rc::new(Meter::new(job.grants.limits()));
+            let outcome = execution::execute(&shared, &job, &meter, &events, cancel).await;
             // A receiver that is gone has nobody to tell.
             let _ = events.send(JobEvent::Done(outcome)).await;
         }
@@ -111,10 +116,13 @@ impl Shared {
 
     /// A warm worker for this job, or a new one.
     async fn worker(&self, job: &Job) -> Result<Worker, Problem> {
-        let warm = {
+        // What knows a secret is used for nothing else, and learns it in a process that knew nothing before.
+        let warm = if job.secrets.is_empty() {
             let mut idle = self.idle.borrow_mut();
             let found = idle.iter().position(|worker| worker.fits(job));
             found.map(|at| idle.remove(at)).and_then(Worker::if_well)
+        } else {
+            None
         };
         match warm {
             Some(worker) => Ok(worker),

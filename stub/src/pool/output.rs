@@ -16,20 +16,22 @@ pub(super) struct Counts {
     limit: u64,
     stdout: Count,
     stderr: Count,
+    progress: Count,
 }
 
 impl Counts {
     /// `limit` holds for each stream, so that a chatty log does not cost a task its result.
     pub(super) fn new(limit: u64) -> Counts {
-        Counts { limit, stdout: Count::default(), stderr: Count::default() }
+        Counts { limit, stdout: Count::default(), stderr: Count::default(), progress: Count::default() }
     }
 
     fn of(&mut self, stream: Stream) -> &mut Count {
         match stream {
             Stream::Stdout => &mut self.stdout,
-            Stream::Stderr | Stream::Log | Stream::Progress | Stream::Change | Stream::Call => {
-                &mut self.stderr
-            }
+            // The log is stderr with another name: they share a limit, and are told about together.
+            Stream::Stderr | Stream::Log => &mut self.stderr,
+            // What is not the task's own text has limits of its own.
+            Stream::Progress | Stream::Change | Stream::Call => &mut self.progress,
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) enum Finish {
     /// Nobody receives the events.
     Unheard,
     Deadline,
+    /// A limit was reached.
+    Limit(Problem),
     Cancelled,
 }
 
@@ -82,6 +84,7 @@ pub(super) fn verdict(
                 Some(Problem::new("task.timeout", text).hint("give it longer with --timeout")),
             )
         }
+        Finish::Limit(problem) => of(Status::Failed, Some(problem)),
         Finish::Cancelled | Finish::Unheard => of(Status::Cancelled, Some(stopped(job))),
     };
     // A task that failed after a refusal was refused; one that found another way was not.

@@ -25,8 +25,22 @@ pub struct Process {
 struct Stat {
     state: char,
     parent: u32,
+    /// Processor time of it and of what it waited for, clock ticks.
+    ticks: u64,
     started: u64,
 }
+
+/// What the processes below one use together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Usage {
+    /// Living ones.
+    pub processes: u64,
+    /// Processor time of them, of what they waited for, and of what ended below.
+    pub cpu: Duration,
+}
+
+/// One clock tick, as `/proc` counts on every architecture of ours.
+const TICK: Duration = Duration::from_millis(10);
 
 /// `/proc/PID/stat`: the name in parentheses may hold anything, also spaces and parentheses.
 fn parse(stat: &str) -> Option<Stat> {
@@ -34,9 +48,13 @@ fn parse(stat: &str) -> Option<Stat> {
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
-    // Field 22 of the whole line; the two before the name and these two are gone.
-    let started = fields.nth(17)?.parse().ok()?;
-    Some(Stat { state, parent, started })
+    // Fields 14 to 17 of the whole line, then 22; the two before the name and these two are gone.
+    let mut ticks = 0u64;
+    for skipped in [9, 0, 0, 0] {
+        ticks = ticks.saturating_add(fields.nth(skipped)?.parse::<i64>().ok()?.unsigned_abs());
+    }
+    let started = fields.nth(4)?.parse().ok()?;
+    Some(Stat { state, parent, ticks, started })
 }
 
 fn stat(pid: u32) -> Option<Stat> {
@@ -47,23 +65,49 @@ fn stat(pid: u32) -> Option<Stat> {
 
 /// All living processes below `root`, without it. Zombies count as gone.
 pub fn below(root: u32) -> Vec<Process> {
-    let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
+    walk(root).0
+}
+
+/// What is used below `root`. Its own work is no part of it, what it waited for is.
+pub(crate) fn usage(root: u32) -> Usage {
+    let (found, ticks) = walk(root);
+    let waited = waited(root);
+    Usage {
+        processes: found.len() as u64,
+        cpu: TICK.saturating_mul(u32::try_from(ticks.saturating_add(waited)).unwrap_or(u32::MAX)),
+    }
+}
+
+/// Processor time of what `pid` waited for, clock ticks.
+fn waited(pid: u32) -> u64 {
+    let bytes = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let Some((_, fields)) = text.rsplit_once(')') else { return 0 };
+    let of =
+        |at| fields.split_ascii_whitespace().nth(at).and_then(|ticks| ticks.parse().ok()).unwrap_or(0u64);
+    of(13).saturating_add(of(14))
+}
+
+/// The living processes below `root`, and the clock ticks that all below took.
+fn walk(root: u32) -> (Vec<Process>, u64) {
+    let Ok(entries) = std::fs::read_dir("/proc") else { return (Vec::new(), 0) };
     let mut children: HashMap<u32, Vec<(u32, Stat)>> = HashMap::new();
     for pid in entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
         if let Some(stat) = stat(pid) {
             children.entry(stat.parent).or_default().push((pid, stat));
         }
     }
-    let (mut found, mut next) = (Vec::new(), vec![root]);
+    let (mut found, mut next, mut ticks) = (Vec::new(), vec![root], 0u64);
     while let Some(parent) = next.pop() {
         for (pid, stat) in children.remove(&parent).unwrap_or_default() {
             next.push(pid);
+            ticks = ticks.saturating_add(stat.ticks);
             if !matches!(stat.state, 'Z' | 'X') {
                 found.push(Process { pid, started: stat.started });
             }
         }
     }
-    found
+    (found, ticks)
 }
 
 fn send(process: Process, signal: Signal) {
@@ -127,9 +171,9 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_does_not_shift_the_fields() {
-        let rest = "S 41 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777 3 4";
+        let rest = "S 41 1 1 0 -1 4194560 1 0 0 0 1 2 3 4 20 0 1 0 777 3 4";
         let stat = parse(&format!("42 (a) R 1 (b)) {rest}")).expect("parses");
-        assert_eq!((stat.state, stat.parent, stat.started), ('S', 41, 777));
+        assert_eq!((stat.state, stat.parent, stat.ticks, stat.started), ('S', 41, 10, 777));
         assert!(parse("42 (cut off) S 41").is_none());
         assert!(parse("").is_none());
     }

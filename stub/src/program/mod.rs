@@ -8,13 +8,17 @@
 //! ```
 //!
 //! The pipes are read one piece at a time and only when the reader of the output has room: a slow reader
-//! holds the program. Programs get `PATH` and `LANG` and nothing else.
+//! holds the program. Programs get `PATH`, `LANG` and granted variables, and nothing else.
 
+pub(crate) mod confine;
 mod supervisor;
+pub(crate) mod user;
 
 use crate::pool::channel::Channel;
 use crate::process::{self, Kin, Tied};
-use crate::worker::wire::{FromWorker, PART_BYTES_MAX, ToWorker, parts};
+use crate::worker::wire::{FromWorker, Hitch, PART_BYTES_MAX, ToWorker, parts, raw};
+use confine::Confined;
+use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
@@ -24,6 +28,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 use tokio::net::unix::pipe;
 use tokio::time::{Instant, timeout};
+use user::User;
 use waft_proto::msg::Stream;
 
 pub(crate) use supervisor::supervise;
@@ -38,14 +43,29 @@ const LINGER: Duration = Duration::from_millis(300);
 const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 
 /// A program to start.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order<'a> {
     /// What is executed; `argv[0]` may be another word.
     pub(crate) path: &'a str,
-    pub(crate) argv: &'a [&'a str],
+    pub(crate) argv: Vec<&'a str>,
     /// Beside `PATH` and `LANG`.
-    pub(crate) env: &'a [(&'a str, &'a str)],
+    pub(crate) env: Vec<(&'a str, &'a str)>,
+    #[serde(with = "raw")]
     pub(crate) stdin: &'a [u8],
+    /// Where it starts; without, where the stub is.
+    pub(crate) cwd: Option<&'a str>,
+    pub(crate) user: Option<User>,
+    pub(crate) confined: Option<Confined>,
+    /// Processor time of each process, seconds.
+    pub(crate) cpu_seconds: Option<u64>,
+}
+
+/// Why a program did not start.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) hitch: Hitch,
+    /// A sentence about the program.
+    pub(crate) text: String,
 }
 
 /// How a program ended.
@@ -69,16 +89,19 @@ pub(crate) struct Program {
     stdout: Option<pipe::Receiver>,
     stderr: Option<pipe::Receiver>,
     ended: Option<Ended>,
+    /// Processor time of the program and what it waited for.
+    cpu: Duration,
     /// When those who hold the pipes of a program that has ended are killed.
     patience: Option<Instant>,
     killed: bool,
 }
 
 impl Program {
-    /// Starts a program; `stub` is our own binary. The error is a sentence about the program.
-    pub(crate) async fn start(stub: &Path, order: &Order<'_>) -> Result<Program, String> {
+    /// Starts a program; `stub` is our own binary.
+    pub(crate) async fn start(stub: &Path, order: &Order<'_>) -> Result<Program, Failure> {
         let path = order.path;
-        let failed = |error: io::Error| format!("`{path}` could not be started: {error}");
+        let start = |text: String| Failure { hitch: Hitch::Start, text };
+        let failed = |error: io::Error| start(format!("`{path}` could not be started: {error}"));
         let (channel, theirs) = Channel::pair().map_err(failed)?;
         let (stdout, stderr) = (pipe().map_err(failed)?, pipe().map_err(failed)?);
         let mut command = Command::new(stub);
@@ -92,6 +115,7 @@ impl Program {
             stdout: Some(stdout.0),
             stderr: Some(stderr.0),
             ended: None,
+            cpu: Duration::ZERO,
             patience: None,
             killed: false,
         };
@@ -99,37 +123,54 @@ impl Program {
         drop(command);
         match timeout(BEGIN_LIMIT, program.begin(order)).await {
             Ok(Ok(None)) => Ok(program),
-            Ok(Ok(Some(reason))) => Err(format!("`{path}` could not be started: {reason}")),
+            Ok(Ok(Some((hitch, reason)))) => {
+                let text = match hitch {
+                    Hitch::Start => format!("`{path}` could not be started: {reason}"),
+                    Hitch::Cwd => {
+                        let dir = order.cwd.unwrap_or_default();
+                        format!(
+                            "`{path}` was not started, because its directory `{dir}` cannot be entered: {reason}"
+                        )
+                    }
+                    Hitch::Confine => {
+                        format!("`{path}` was not started, because it cannot be confined: {reason}")
+                    }
+                };
+                Err(Failure { hitch, text })
+            }
             Ok(Err(error)) => Err(failed(error)),
             Err(_) => {
                 program.kill().await;
-                Err(format!("`{path}` could not be started within {} seconds", BEGIN_LIMIT.as_secs()))
+                let seconds = BEGIN_LIMIT.as_secs();
+                Err(start(format!("`{path}` could not be started within {seconds} seconds")))
             }
         }
     }
 
     /// None, or the reason why it did not start.
-    async fn begin(&mut self, order: &Order<'_>) -> io::Result<Option<String>> {
+    async fn begin(&mut self, order: &Order<'_>) -> io::Result<Option<(Hitch, String)>> {
+        let order = postcard::to_allocvec(order).map_err(|_| io::ErrorKind::InvalidInput)?;
         let mut first = true;
-        for part in parts(order.stdin) {
-            let message = if first {
-                ToWorker::Supervise {
-                    path: order.path,
-                    argv: order.argv.to_vec(),
-                    env: order.env.to_vec(),
-                    stdin: part,
-                }
-            } else {
-                ToWorker::Input(part)
-            };
+        for part in parts(&order) {
+            let message = if first { ToWorker::Supervise(part) } else { ToWorker::Input(part) };
             self.channel.send(&message).await?;
             first = false;
         }
         match self.channel.receive().await? {
             Some(FromWorker::Begun) => Ok(None),
-            Some(FromWorker::Refused { text }) => Ok(Some(text.to_owned())),
-            _ => Ok(Some("its supervisor ended at once".to_owned())),
+            Some(FromWorker::Refused { hitch, text }) => Ok(Some((hitch, text.to_owned()))),
+            _ => Ok(Some((Hitch::Start, "its supervisor ended at once".to_owned()))),
         }
+    }
+
+    /// The process above all others of this program.
+    pub(crate) fn supervisor(&self) -> Option<u32> {
+        self.supervisor.pid()
+    }
+
+    /// Processor time that the program took, once it has ended.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.cpu
     }
 
     /// The next piece of output, or the end. To be called again only after an `Output`.
@@ -156,11 +197,12 @@ impl Program {
                     None => self.stderr = None,
                 },
                 message = self.channel.receive(), if self.ended.is_none() => {
-                    self.ended = Some(match message {
-                        Ok(Some(FromWorker::Exited(code))) => Ended::Exit(code),
-                        Ok(Some(FromWorker::Signalled(signal))) => Ended::Signal(signal),
-                        _ => Ended::Unknown,
-                    });
+                    let (ended, cpu_us) = match message {
+                        Ok(Some(FromWorker::Exited { code, cpu_us })) => (Ended::Exit(code), cpu_us),
+                        Ok(Some(FromWorker::Signalled { signal, cpu_us })) => (Ended::Signal(signal), cpu_us),
+                        _ => (Ended::Unknown, 0),
+                    };
+                    (self.ended, self.cpu) = (Some(ended), Duration::from_micros(cpu_us));
                     self.patience = Some(Instant::now() + LINGER);
                 }
                 () = until(patience) => self.kill().await,

@@ -46,9 +46,11 @@ fn serve() -> std::io::Result<()> {
             let artifact = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 3)?;
             work(link, artifact, &load)
         }
-        Some(ToWorker::Supervise { path, argv, env, stdin }) => {
-            let stdin = link.rest_of_input(stdin)?;
-            crate::program::supervise(link, &Order { path, argv: &argv, env: &env, stdin: &stdin })
+        Some(ToWorker::Supervise(order)) => {
+            let order = link.rest_of_input(order)?;
+            let order: Order<'_> =
+                postcard::from_bytes(&order).map_err(|_| std::io::ErrorKind::InvalidData)?;
+            crate::program::supervise(link, &order)
         }
         _ => Err(std::io::ErrorKind::InvalidData.into()),
     }

@@ -4,8 +4,9 @@
 //! have taken the worker over. Longer things come in [`Part`]s, which the receiver counts.
 //!
 //! ```text
-//!   stub -> worker       Load, then per execution: Start, Input*, and Reply+ or Replaced after a Call
-//!   worker -> stub       Loaded or Rejected, then per execution: (Output | Call)*, Done
+//!   stub -> worker       Load, then per execution: Start, Input*, and after a Call Reply+ or Replaced,
+//!                        after a Read Data or Reply+, after a Write Wrote or Reply+
+//!   worker -> stub       Loaded or Rejected, then per execution: (Output | Call | Read | Write)*, Done
 //!   stub -> supervisor   Supervise, Input*
 //!   supervisor -> stub   Begun or Refused, then Exited or Signalled, then the end of the socket
 //! ```
@@ -24,8 +25,8 @@ pub(crate) const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES_MAX + 16 * 1024;
 pub(crate) const PART_BYTES_MAX: usize = CHUNK_BYTES_MAX;
 /// What a task may ask with one call, bytes.
 pub(crate) const REQUEST_BYTES_MAX: usize = 1 << 20;
-/// What a call may answer, bytes.
-pub(crate) const REPLY_BYTES_MAX: usize = 1 << 20;
+/// What a call may answer, bytes: two captured streams of a program, as JSON.
+pub(crate) const REPLY_BYTES_MAX: usize = 3 << 20;
 /// Text that a worker says about a failure, bytes; the rest is cut off.
 pub(crate) const TEXT_BYTES_MAX: usize = 4096;
 
@@ -36,15 +37,8 @@ pub(crate) enum ToWorker<'a> {
     /// First, to a process that shall be a worker. Its artifact is its stdout.
     Load(Load),
     /// First, to a process that shall be a supervisor. Stdout and stderr are the program's.
-    Supervise {
-        /// What is executed; `argv[0]` may be another word.
-        path: &'a str,
-        argv: Vec<&'a str>,
-        /// Beside `PATH` and `LANG`.
-        env: Vec<(&'a str, &'a str)>,
-        #[serde(borrow)]
-        stdin: Part<'a>,
-    },
+    /// A [`crate::program::Order`] in parts.
+    Supervise(#[serde(borrow)] Part<'a>),
     Start {
         execution: u64,
         args: Vec<&'a str>,
@@ -52,7 +46,7 @@ pub(crate) enum ToWorker<'a> {
         #[serde(borrow)]
         params: Part<'a>,
     },
-    /// More of `params` or `stdin`.
+    /// More of `params` or of an order.
     Input(#[serde(borrow)] Part<'a>),
     /// The answer to a call, JSON.
     Reply {
@@ -60,6 +54,14 @@ pub(crate) enum ToWorker<'a> {
         #[serde(borrow)]
         part: Part<'a>,
     },
+    /// The answer to a `Read`; empty at the end.
+    Data {
+        execution: u64,
+        #[serde(with = "raw")]
+        bytes: &'a [u8],
+    },
+    /// The answer to a `Write`: that many bytes were taken.
+    Wrote { execution: u64, bytes: u32 },
     /// The answer to an `exec`: the execution is a program now, and the guest's is over.
     Replaced { execution: u64 },
 }
@@ -118,6 +120,18 @@ pub(crate) enum FromWorker<'a> {
         #[serde(borrow)]
         part: Part<'a>,
     },
+    /// The next bytes behind a handle, at most `limit`.
+    Read {
+        execution: u64,
+        handle: u32,
+        limit: u32,
+    },
+    Write {
+        execution: u64,
+        handle: u32,
+        #[serde(with = "raw")]
+        bytes: &'a [u8],
+    },
     Done {
         execution: u64,
         #[serde(borrow)]
@@ -128,10 +142,28 @@ pub(crate) enum FromWorker<'a> {
     Begun,
     /// The program could not be started.
     Refused {
+        hitch: Hitch,
         text: &'a str,
     },
-    Exited(u32),
-    Signalled(i32),
+    /// With the processor time of the program and what it waited for, microseconds.
+    Exited {
+        code: u32,
+        cpu_us: u64,
+    },
+    Signalled {
+        signal: i32,
+        cpu_us: u64,
+    },
+}
+
+/// What kept a program from being started.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub(crate) enum Hitch {
+    Start,
+    /// There is no such directory to start it in.
+    Cwd,
+    /// It could not be confined.
+    Confine,
 }
 
 /// Why a worker cannot run its module at all. The stub makes the sentence.
@@ -155,6 +187,28 @@ pub enum Fault {
 pub(crate) enum Function {
     Facts,
     Exec,
+    File,
+    Net,
+    Task,
+    Blob,
+    Secret,
+    Emit,
+}
+
+impl Function {
+    /// Its name in `waft_v1`.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Function::Facts => "facts",
+            Function::Exec => "exec",
+            Function::File => "file",
+            Function::Net => "net",
+            Function::Task => "task",
+            Function::Blob => "blob",
+            Function::Secret => "secret",
+            Function::Emit => "emit",
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -165,14 +219,14 @@ pub(crate) enum End<'a> {
 }
 
 /// Byte strings in one piece instead of number by number.
-mod raw {
+pub(crate) mod raw {
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
         to.serialize_bytes(bytes)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'de [u8], D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<&'de [u8], D::Error> {
         Deserialize::deserialize(from)
     }
 }

@@ -1,17 +1,18 @@
 //! Runs a module written as WebAssembly text through a pool, and collects what came of it.
 
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use waft_proto::envelope::{Artifact, Envelope, Wall};
+use waft_proto::envelope::{Artifact, Callee, Envelope, Wall};
 use waft_proto::id::{Hash, RunId};
 use waft_proto::msg::{Arch, Engine, Outcome, Profile, Stream};
 use waft_proto::node::ReadyRun;
 use waft_proto::run::Problem;
 use waft_stub::policy::NodePolicy;
-use waft_stub::pool::{Job, JobEvent, Pool};
+use waft_stub::pool::{Job, JobEvent, Pool, Secret};
 
 /// No test takes this long; one that does hangs.
 /// 2026-06-15, a Monday, 12:00 UTC.
@@ -31,6 +32,9 @@ pub(crate) struct Order {
     pub(crate) wall: Wall,
     pub(crate) policy: NodePolicy,
     pub(crate) profile: Profile,
+    pub(crate) files: Vec<Vec<u8>>,
+    pub(crate) callees: Vec<(String, String, Vec<String>)>,
+    pub(crate) secrets: Vec<(String, Vec<u8>)>,
 }
 
 /// A task without grants.
@@ -44,10 +48,31 @@ pub(crate) fn task(wat: impl Into<String>) -> Order {
         wall: Wall::Required,
         policy: NodePolicy::default(),
         profile: waft_stub::profile(),
+        files: Vec::new(),
+        callees: Vec::new(),
+        secrets: Vec::new(),
     }
 }
 
 impl Order {
+    /// With a file that it may be granted as a blob.
+    pub(crate) fn file(mut self, bytes: impl Into<Vec<u8>>) -> Order {
+        self.files.push(bytes.into());
+        self
+    }
+
+    /// With a task that it may be granted to call, and what is given to that.
+    pub(crate) fn callee(mut self, name: &str, wat: impl Into<String>, grants: &[&str]) -> Order {
+        let grants = grants.iter().map(|grant| (*grant).to_owned()).collect();
+        self.callees.push((name.to_owned(), wat.into(), grants));
+        self
+    }
+
+    pub(crate) fn secret(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Order {
+        self.secrets.push((name.to_owned(), bytes.into()));
+        self
+    }
+
     pub(crate) fn grant(mut self, grant: impl Into<String>) -> Order {
         self.grants.push(grant.into());
         self
@@ -85,8 +110,18 @@ impl Order {
 
     pub(crate) fn job(&self) -> Result<Job, Problem> {
         let engine = Engine { arch: Arch::here().expect("an engine for here"), profile: self.profile };
-        let code = artifact(engine, &self.wat);
+        let code = compiled(engine, &self.wat);
         let artifact = Hash::of(&code);
+        let mut blobs: BTreeMap<Hash, Arc<[u8]>> =
+            self.files.iter().map(|bytes| (Hash::of(bytes), Arc::from(bytes.as_slice()))).collect();
+        let mut callees = Vec::new();
+        for (name, wat, grants) in &self.callees {
+            let code = compiled(engine, wat);
+            let (module, hash) = (Hash::of(wat.as_bytes()), Hash::of(&code));
+            let artifacts = vec![Artifact { engine, hash, bytes: code.len() as u64 }];
+            callees.push(Callee { name: name.clone(), module, artifacts, grants: grants.clone() });
+            blobs.insert(hash, code);
+        }
         let envelope = Envelope {
             run: RunId([7; 16]),
             task: "probe".to_owned(),
@@ -103,14 +138,16 @@ impl Order {
             diff: false,
             task_signatures: Vec::new(),
             approval: None,
-            callees: Vec::new(),
+            callees,
             files: Vec::new(),
             audit: None,
         };
         let input = Arc::from(self.params.as_slice());
-        let (order, blobs) = (Hash::of(b"order"), BTreeMap::new());
+        let order = Hash::of(b"order");
         let ready = ReadyRun { envelope, artifact, code, input, blobs, order, secrets: None };
-        Job::prepare(ready, "web1", &self.policy, NOW)
+        let secrets =
+            self.secrets.iter().map(|(name, bytes)| (name.clone(), Secret::new(bytes.clone()))).collect();
+        Ok(Job::prepare(ready, "web1", &self.policy, NOW)?.with_secrets(secrets))
     }
 
     /// Runs it in a pool of its own.
@@ -134,7 +171,7 @@ impl Order {
 }
 
 /// Compiled once per module: tests share many.
-fn artifact(engine: Engine, wat: &str) -> Arc<[u8]> {
+fn compiled(engine: Engine, wat: &str) -> Arc<[u8]> {
     type Known = HashMap<(Engine, String), Arc<[u8]>>;
     static KNOWN: Mutex<Option<Known>> = Mutex::new(None);
     let mut known = KNOWN.lock().expect("no test panics in here");
@@ -153,12 +190,30 @@ pub(crate) struct Ran {
     pub(crate) states: Vec<&'static str>,
     pub(crate) stdout: Vec<u8>,
     pub(crate) stderr: Vec<u8>,
+    pub(crate) log: Vec<u8>,
+    pub(crate) progress: Vec<Value>,
+    /// What was recorded of its calls.
+    pub(crate) calls: Vec<Value>,
     pub(crate) outcome: Outcome,
 }
 
 impl Ran {
     pub(crate) fn stdout(&self) -> &str {
         std::str::from_utf8(&self.stdout).expect("text on stdout")
+    }
+
+    /// The answers that the task wrote to stdout, one after the other.
+    pub(crate) fn answers(&self) -> Vec<Value> {
+        let stream = serde_json::Deserializer::from_slice(&self.stdout).into_iter();
+        stream.collect::<Result<_, _>>().expect("answers on stdout")
+    }
+
+    /// The codes of its calls as recorded, empty for those that went well.
+    pub(crate) fn recorded(&self) -> Vec<(&str, &str)> {
+        fn of<'a>(call: &'a Value, name: &str) -> &'a str {
+            call[name].as_str().unwrap_or_default()
+        }
+        self.calls.iter().map(|call| (of(call, "call"), of(call, "code"))).collect()
     }
 
     pub(crate) fn code(&self) -> &str {
@@ -172,15 +227,21 @@ impl Ran {
 
 pub(crate) async fn collect(events: &mut mpsc::Receiver<JobEvent>) -> Ran {
     let (mut states, mut stdout, mut stderr) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut log, mut progress, mut calls) = (Vec::new(), Vec::new(), Vec::new());
+    let line = |bytes: Vec<u8>| serde_json::from_slice(&bytes).expect("one line of JSON");
     loop {
         match events.recv().await.expect("one Done before the end") {
             JobEvent::Ready => states.push("ready"),
             JobEvent::Running => states.push("running"),
             JobEvent::Output { stream: Stream::Stdout, bytes } => stdout.extend(bytes),
-            JobEvent::Output { bytes, .. } => stderr.extend(bytes),
+            JobEvent::Output { stream: Stream::Stderr, bytes } => stderr.extend(bytes),
+            JobEvent::Output { stream: Stream::Log, bytes } => log.extend(bytes),
+            JobEvent::Output { stream: Stream::Progress, bytes } => progress.push(line(bytes)),
+            JobEvent::Output { stream: Stream::Call, bytes } => calls.push(line(bytes)),
+            JobEvent::Output { stream, .. } => panic!("nothing says {stream:?} here"),
             JobEvent::Done(outcome) => {
                 assert!(events.recv().await.is_none(), "nothing comes after Done");
-                return Ran { states, stdout, stderr, outcome };
+                return Ran { states, stdout, stderr, log, progress, calls, outcome };
             }
         }
     }
@@ -208,6 +269,14 @@ pub(crate) fn command(data: &str, body: &str) -> String {
   (import "waft_v1" "exec" (func $exec (param i32 i32) (result i32)))
   (import "waft_v1" "facts" (func $facts (param i32 i32) (result i32)))
   (import "waft_v1" "take" (func $take (param i32 i32) (result i32)))
+  (import "waft_v1" "file" (func $file (param i32 i32) (result i32)))
+  (import "waft_v1" "net" (func $net (param i32 i32) (result i32)))
+  (import "waft_v1" "task" (func $task (param i32 i32) (result i32)))
+  (import "waft_v1" "blob" (func $blob (param i32 i32) (result i32)))
+  (import "waft_v1" "secret" (func $secret (param i32 i32) (result i32)))
+  (import "waft_v1" "emit" (func $emit (param i32 i32) (result i32)))
+  (import "waft_v1" "read" (func $read (param i32 i32 i32) (result i32)))
+  (import "waft_v1" "write" (func $send (param i32 i32 i32) (result i32)))
   (memory (export "memory") 4)
   (data (i32.const 1024) "{data}")
   ;; Writes len bytes at ptr to fd.
@@ -225,6 +294,20 @@ pub(crate) fn command(data: &str, body: &str) -> String {
           (br $more)))))
   (func $main (export "_start") {body}))"#
     )
+}
+
+/// A task that makes calls, one after the other, and writes each answer to stdout.
+pub(crate) fn asks(calls: &[(&str, String)]) -> Order {
+    let (mut data, mut body) = (String::new(), String::new());
+    for (function, request) in calls {
+        let at = 1024 + data.len();
+        body.push_str(&format!(
+            "(drop (call ${function} (i32.const {at}) (i32.const {}))) (call $show)\n",
+            request.len()
+        ));
+        data.push_str(request);
+    }
+    task(command(&data, &body))
 }
 
 /// Waits until `check` is true, with a bound.

@@ -1,6 +1,7 @@
 //! What a task may use up.
 
-use crate::lab::{command, pool, task};
+use crate::lab::{asks, command, pool, task};
+use serde_json::json;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use waft_proto::msg::Profile;
@@ -123,12 +124,12 @@ async fn one_long_call_does_not_outlive_the_deadline() {
 
 #[test]
 fn a_limit_that_nobody_enforces_is_refused() {
-    for grant in ["cpu:1s", "disk:1M", "procs:5"] {
-        let problem = task(command("", "")).grant(grant).job().err().expect("refused");
-        assert_eq!(problem.code, "grant.unsupported");
-        assert!(problem.message.contains(grant), "{problem}");
+    let problem = task(command("", "")).grant("disk:1M").job().err().expect("refused");
+    assert_eq!(problem.code, "grant.unsupported");
+    assert!(problem.message.contains("disk:1M"), "{problem}");
+    for grant in ["time:1s", "files:9", "cpu:1s", "procs:5"] {
+        assert!(task(command("", "")).grant(grant).job().is_ok());
     }
-    assert!(task(command("", "")).grant("time:1s").grant("files:9").job().is_ok());
 }
 
 #[tokio::test]
@@ -136,4 +137,48 @@ async fn the_shorter_of_both_times_counts() {
     let ran = task(command("", "(loop $again (br $again))")).grant("time:200ms").run().await;
     assert_eq!(ran.outcome.status, Status::TimedOut);
     assert!((200..5_000).contains(&ran.outcome.ms), "{} ms", ran.outcome.ms);
+}
+
+#[tokio::test]
+async fn a_task_that_spins_ends_at_its_processor_time() {
+    let ran = task(command("", "(loop $again (br $again))")).grant("cpu:300ms").run().await;
+    assert_eq!((ran.outcome.status, ran.code()), (Status::Failed, "limit.cpu"));
+    assert!(ran.message().contains("300ms"), "{}", ran.message());
+    // Waiting costs nothing.
+    let waits = asks(&[("exec", r#"{"argv":["sleep","0.4"]}"#.to_owned())]);
+    let ran = waits.grant("exec:sleep *").grant("cpu:300ms").run().await;
+    assert_eq!(ran.outcome.status, Status::Ok, "{}", ran.message());
+}
+
+#[tokio::test]
+async fn programs_of_a_task_count_to_its_processor_time() {
+    let script = "(while :; do :; done) & (while :; do :; done) & wait";
+    for replace in [false, true] {
+        let request = json!({"argv": ["sh", "-c", script], "replace": replace}).to_string();
+        let ran = asks(&[("exec", request)]).grant("exec:sh **").grant("cpu:400ms").run().await;
+        assert_eq!((ran.outcome.status, ran.code()), (Status::Failed, "limit.cpu"), "{replace}");
+    }
+    // One after the other, each short.
+    let one = json!({"argv": ["sh", "-c", "i=0; while [ $i -lt 30000 ]; do i=$((i+1)); done"]}).to_string();
+    let many: Vec<_> = (0..60).map(|_| ("exec", one.clone())).collect();
+    let ran = asks(&many).grant("exec:sh **").grant("cpu:300ms").run().await;
+    assert_eq!((ran.outcome.status, ran.code()), (Status::Failed, "limit.cpu"));
+}
+
+#[tokio::test]
+async fn more_programs_than_given_end_the_task() {
+    let of = |number: u32, replace: bool| {
+        let script = format!("for i in $(seq {number}); do sleep 1000 & done; wait");
+        asks(&[("exec", json!({"argv": ["sh", "-c", script], "replace": replace}).to_string())])
+            .grant("exec:sh **")
+    };
+    for replace in [false, true] {
+        let ran = of(20, replace).grant("procs:8").run().await;
+        assert_eq!((ran.outcome.status, ran.code()), (Status::Failed, "limit.procs"), "{replace}");
+    }
+    // A shell and three of its children.
+    let ran = of(3, false).grant("procs:8").timeout_ms(600).run().await;
+    assert_eq!(ran.outcome.status, Status::TimedOut);
+    let ran = of(1, false).grant("procs:0").run().await;
+    assert_eq!(ran.answers()[0]["error"]["code"], "limit.procs");
 }

@@ -22,7 +22,7 @@ fn shell(script: &str) -> Order {
 }
 
 /// Whether a process with this word among its arguments lives.
-fn lives(word: &str) -> bool {
+pub(crate) fn lives(word: &str) -> bool {
     let Ok(entries) = std::fs::read_dir("/proc") else { return false };
     entries.flatten().any(|entry| {
         let numeric = entry.file_name().to_string_lossy().bytes().all(|byte| byte.is_ascii_digit());
@@ -104,13 +104,13 @@ async fn the_output_of_a_program_is_limited_and_whole_up_to_there() {
 
 /// A script that leaves a process in a session of its own, with `word` as an argument, and says when it
 /// is there.
-fn daemon(word: &str, then: &str) -> String {
+pub(crate) fn daemon(word: &str, then: &str) -> String {
     format!(
         "setsid sh -c 'sleep 1000 & sleep 1000; exit' {word} & while ! pgrep -f {word} >/dev/null; do :; done; {then}"
     )
 }
 
-fn word(test: &str) -> String {
+pub(crate) fn word(test: &str) -> String {
     format!("waft-{test}-{}", std::process::id())
 }
 

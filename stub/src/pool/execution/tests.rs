@@ -7,14 +7,15 @@ use crate::pool::worker::Worker;
 use crate::pool::{Job, JobEvent, Pool};
 use crate::process::Kin;
 use crate::worker::wire::{
-    End, FromWorker, Function, MESSAGE_BYTES_MAX, PART_BYTES_MAX, Part, REQUEST_BYTES_MAX, ToWorker, decode,
-    encode, packet_buffer, receive, send,
+    End, FromWorker, Function, Hitch, MESSAGE_BYTES_MAX, PART_BYTES_MAX, Part, REQUEST_BYTES_MAX, ToWorker,
+    decode, encode, packet_buffer, receive, send,
 };
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::Command;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -77,7 +78,7 @@ async fn against(hostile: impl FnOnce(u64, &OwnedFd) + Send + 'static) -> (Outco
     });
     let pool = Pool::with_program(PathBuf::from("/no/such/program"));
     let (events, mut receiver) = mpsc::channel(64);
-    let (outcome, spare) = carry_out(&pool.shared, &job, worker, &events, pending()).await;
+    let (outcome, spare) = carry_out(&pool.shared, &job, &Rc::default(), worker, &events, pending()).await;
     drop(events);
     let mut stdout = Vec::new();
     while let Some(event) = receiver.recv().await {
@@ -145,8 +146,8 @@ async fn words_of_another_role_end_it() {
     let odd: [fn(u64) -> FromWorker<'static>; 7] = [
         |_| FromWorker::Loaded { walls: vec!["all"] },
         |_| FromWorker::Begun,
-        |_| FromWorker::Exited(0),
-        |_| FromWorker::Refused { text: "no" },
+        |_| FromWorker::Exited { code: 0, cpu_us: 0 },
+        |_| FromWorker::Refused { hitch: Hitch::Start, text: "no" },
         // It became no program.
         |id| done(id, End::Replaced),
         |id| FromWorker::Output { execution: id, stream: Stream::Log, bytes: TEXT },
