@@ -15,6 +15,9 @@ mod secrets;
 mod verdict;
 mod worker;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use execution::hostile;
 pub use job::Job;
 use limits::Meter;
 pub use secrets::{Secret, Secrets};
