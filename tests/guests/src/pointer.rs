@@ -79,6 +79,14 @@ functions! { WASI, wasi, "wasi_snapshot_preview1":
 functions! { WAFT, waft, "waft_v1":
     facts(p 0, n 1);
     exec(p 0, n 1);
+    file(p 0, n 1);
+    net(p 0, n 1);
+    task(p 0, n 1);
+    blob(p 0, n 1);
+    secret(p 0, n 1);
+    emit(p 0, n 1);
+    read(i 0, p 1, n 2);
+    write(i 0, p 1, n 2);
     take(p 0, n 1);
 }
 

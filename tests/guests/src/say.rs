@@ -8,18 +8,34 @@ mod raw {
     unsafe extern "C" {
         pub(super) fn facts(request: *const u8, length: usize) -> i32;
         pub(super) fn exec(request: *const u8, length: usize) -> i32;
+        pub(super) fn file(request: *const u8, length: usize) -> i32;
+        pub(super) fn net(request: *const u8, length: usize) -> i32;
+        pub(super) fn task(request: *const u8, length: usize) -> i32;
+        pub(super) fn blob(request: *const u8, length: usize) -> i32;
+        pub(super) fn secret(request: *const u8, length: usize) -> i32;
+        pub(super) fn emit(request: *const u8, length: usize) -> i32;
         pub(super) fn take(into: *mut u8, length: usize) -> i32;
     }
 }
 
+type Call = unsafe extern "C" fn(*const u8, usize) -> i32;
+
+/// All that take a request.
+const CALLS: [(&str, Call); 8] = [
+    ("facts", raw::facts),
+    ("exec", raw::exec),
+    ("file", raw::file),
+    ("net", raw::net),
+    ("task", raw::task),
+    ("blob", raw::blob),
+    ("secret", raw::secret),
+    ("emit", raw::emit),
+];
+
 fn ask(function: &str, request: &[u8]) -> Result<String, i32> {
+    let (_, call) = CALLS.iter().find(|(name, _)| *name == function).expect("a function");
     // SAFETY: one live slice, which the host only reads.
-    let length = unsafe {
-        match function {
-            "exec" => raw::exec(request.as_ptr(), request.len()),
-            _ => raw::facts(request.as_ptr(), request.len()),
-        }
-    };
+    let length = unsafe { call(request.as_ptr(), request.len()) };
     let mut reply = vec![0; usize::try_from(length).map_err(|_| length)?];
     // SAFETY: one live slice, and the host writes no further.
     let taken = unsafe { raw::take(reply.as_mut_ptr(), reply.len()) };
@@ -49,7 +65,7 @@ pub(crate) fn deep_call(report: &mut Report) {
     let number = format!(r#"{{"argv":{}}}"#, "9".repeat(1_000_000));
     let twice = r#"{"argv":["/bin/true"],"argv":["/bin/true"],"replace":true,"replace":true}"#.to_owned();
     for request in [deep, object, argv, words, number, twice, "\0".repeat(100), "\u{feff}{}".to_owned()] {
-        for function in ["exec", "facts"] {
+        for (function, _) in CALLS {
             let reply = ask(function, request.as_bytes());
             let refused = reply.as_ref().is_ok_and(|reply| {
                 reply.len() < 8192
@@ -62,7 +78,7 @@ pub(crate) fn deep_call(report: &mut Report) {
         }
     }
     let long = " ".repeat((1 << 20) + 1);
-    for function in ["exec", "facts"] {
+    for (function, _) in CALLS {
         report.refused(
             || format!("{function} of more than 1 MiB"),
             u16::from(ask(function, long.as_bytes()) == Err(-2)),

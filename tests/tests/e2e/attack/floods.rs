@@ -150,10 +150,10 @@ fn programs_that_multiply_or_do_not_end_are_gone_at_the_deadline() -> Result<()>
         arena.with(json!({"attack": "exec", "argv": ["/bin/sleep", "1000"]})).allow("exec:/bin/sleep *");
     each(&arena, &mut link, sleeps.timeout_ms(SHORT_MS), timed_out)?;
     // Each in a session of its own, orphaned, and started by one that is orphaned as well.
-    let flood = "i=0; while [ $i -lt 60 ]; do (setsid setsid sleep 1000 &) & i=$((i+1)); done; echo all; exec sleep 1000";
+    let flood = "i=0; while [ $i -lt 30 ]; do (setsid setsid sleep 1000 &) & i=$((i+1)); done; echo all; exec sleep 1000";
     let flood =
         arena.with(json!({"attack": "exec", "argv": ["/bin/sh", "-c", flood]})).allow("exec:/bin/sh **");
-    each(&arena, &mut link, flood.timeout_ms(3_000), |place, result| {
+    each(&arena, &mut link, flood.timeout_ms(4_000), |place, result| {
         timed_out(place, result);
         assert_eq!(result.stdout, b"all\n", "{}", place.name);
     })?;

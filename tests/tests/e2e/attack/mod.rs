@@ -7,5 +7,6 @@ mod arena;
 mod escapes;
 mod floods;
 mod forged;
+mod page;
 mod pointers;
 mod said;
