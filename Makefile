@@ -55,4 +55,4 @@ setup:
 	scripts/setup.sh test
 
 clean:
-	rm -rf target sdk/target tasks/target proto/fuzz/target policy/fuzz/target
+	rm -rf target sdk/target tasks/target proto/fuzz/target policy/fuzz/target stub/fuzz/target

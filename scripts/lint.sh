@@ -8,7 +8,7 @@ warnings_are_errors=(-- -D warnings)
 
 step 'formatting'
 cargo fmt --all --check
-for guests in sdk tasks; do
+for guests in sdk tasks tests/guests; do
     cargo fmt --manifest-path "$guests/Cargo.toml" --all --check
 done
 
@@ -26,6 +26,8 @@ cargo clippy --locked --manifest-path sdk/Cargo.toml --target-dir target/sdk --a
 # Clippy reads only what its own compiler wrote: with the compiler from Debian the tasks are compiled, not linted.
 if [ "$rustc" = "$(command -v rustc)" ]; then
     cargo clippy --locked --manifest-path tasks/Cargo.toml --target-dir target/tasks --target wasm32-wasip1 \
+        "${warnings_are_errors[@]}"
+    cargo clippy --locked --manifest-path tests/guests/Cargo.toml --target-dir target/guests --target wasm32-wasip1 \
         "${warnings_are_errors[@]}"
 fi
 
@@ -46,6 +48,6 @@ else
     echo 'NOT CHECKED: advisories (RustSec), because their database could not be fetched' >&2
 fi
 cargo deny --locked check "${checks[@]}"
-for guests in sdk tasks; do
+for guests in sdk tasks tests/guests; do
     cargo deny --locked --manifest-path "$guests/Cargo.toml" check "${checks[@]}"
 done

@@ -195,6 +195,12 @@ impl Kin {
         Kin(Some(child))
     }
 
+    /// No process at all.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn nobody() -> Kin {
+        Kin(None)
+    }
+
     pub(crate) fn pid(&self) -> Option<u32> {
         self.0.as_ref().map(Child::id)
     }

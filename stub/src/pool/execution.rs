@@ -3,6 +3,8 @@
 //! answered in [`answers`].
 
 mod answers;
+#[cfg(any(test, fuzzing))]
+pub mod hostile;
 
 use super::calls::emit::Pace;
 use super::calls::exec::Taps;

@@ -14,6 +14,9 @@ mod output;
 mod verdict;
 mod worker;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub use execution::hostile;
 pub use job::Job;
 use limits::Meter;
 use std::cell::{Cell, RefCell};

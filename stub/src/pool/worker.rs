@@ -92,7 +92,7 @@ impl Worker {
     }
 
     /// A worker whose other end is somebody else: what it says is the test's choice.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(super) fn impostor(job: &Job, channel: Channel, kin: Kin) -> Worker {
         Worker { key: job.key.clone(), channel, kin, walls: Vec::new(), overlays: Overlays::default() }
     }

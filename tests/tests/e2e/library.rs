@@ -2,6 +2,7 @@
 //! is the only way to see what a run costs when the links are up.
 
 use std::future::pending;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,7 +49,12 @@ impl Connected {
             .iter()
             .map(|name| Target { endpoint: Endpoint::named(name), via: via(lab, name), allow: Vec::new() })
             .collect();
-        let shape = Arc::new(shape(&targets).map_err(|problems| said(&problems[0]))?);
+        Connected::with(lab, &targets)
+    }
+
+    /// The same, of targets with settings and grants of their own.
+    pub(crate) fn with(lab: &Lab, targets: &[Target]) -> Result<Connected> {
+        let shape = Arc::new(shape(targets).map_err(|problems| said(&problems[0]))?);
         let resolver = SshResolver::new(
             Some(lab.ssh_config.clone()),
             Some(lab.known_hosts.clone()),
@@ -90,13 +96,27 @@ impl Connected {
         Ok(made.len() as u64)
     }
 
+    /// Where artifacts are kept, and who makes them.
+    pub(crate) fn cache(&self) -> (&Cache, &Path) {
+        (&self.cache, self._dir.path())
+    }
+
     /// Runs a task on every target; each must end well.
     pub(crate) fn run(&mut self, request: &Request) -> Result<Ran> {
         self.run_seen(request, |_| {})
     }
 
     /// The same; `seen` is shown each event when it comes.
-    pub(crate) fn run_seen(&mut self, request: &Request, mut seen: impl FnMut(&Event) + Send) -> Result<Ran> {
+    pub(crate) fn run_seen(&mut self, request: &Request, seen: impl FnMut(&Event) + Send) -> Result<Ran> {
+        let ran = self.attempt(request, seen)?;
+        match ran.results.iter().find(|result| result.exit_code != Some(0)) {
+            Some(bad) => Err(Error::new(format!("{} did not end well: {bad:?}", request.task))),
+            None => Ok(ran),
+        }
+    }
+
+    /// The same, however it ends.
+    pub(crate) fn attempt(&mut self, request: &Request, mut seen: impl FnMut(&Event) + Send) -> Result<Ran> {
         let mut results = Vec::new();
         let mut sink = |event: &Event| {
             seen(event);
@@ -111,9 +131,6 @@ impl Connected {
             run(controller, cache, request, &mut sink, pending()).await.map_err(|problem| said(&problem))
         }))?;
         let after = self.controller.bytes();
-        if let Some(bad) = results.iter().find(|result| result.exit_code != Some(0)) {
-            return Err(Error::new(format!("{} did not end well: {bad:?}", request.task)));
-        }
         Ok(Ran { results, frames: Traffic { up: after.0 - before.0, down: after.1 - before.1 } })
     }
 
@@ -140,9 +157,14 @@ pub(crate) fn facts() -> Result<Request> {
 
 fn task(name: &str) -> Result<Request> {
     let wasm = builtin_task(name).ok_or_else(|| Error::new(format!("there is no task `{name}`")))?;
-    Ok(Request {
+    Ok(module(name, Arc::from(wasm)))
+}
+
+/// A module of the test's own, without grants.
+pub(crate) fn module(name: &str, wasm: Arc<[u8]>) -> Request {
+    Request {
         task: name.to_owned(),
-        wasm: Arc::from(wasm),
+        wasm,
         params: b"{}".to_vec(),
         allow: Vec::new(),
         check: false,
@@ -151,7 +173,7 @@ fn task(name: &str) -> Result<Request> {
         head: waft::run::Head::default(),
         vouched: Default::default(),
         secrets: waft::secret::Sent::default(),
-    })
+    }
 }
 
 /// The compressed size of a stub as it crosses a link.

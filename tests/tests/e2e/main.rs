@@ -1,5 +1,6 @@
 //! `waft` against real sshd, as a user runs it.
 
+mod attack;
 mod audit;
 mod check;
 mod counters;

@@ -1,0 +1,16 @@
+;; Says hello. Its artifact is small, and has every section that one can have.
+(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (table 2 funcref)
+  (global $count (mut i32) (i32.const 7))
+  (elem (i32.const 0) $first $second)
+  (data (i32.const 16) "hello from a small module\n")
+  (data $passive "and a piece that is not copied at once")
+  (func $first (result i32) (i32.const 1))
+  (func $second (result i32) (i32.add (global.get $count) (call_indirect (result i32) (i32.const 0))))
+  (func $main (export "_start")
+    (i32.store (i32.const 0) (i32.const 16))
+    (i32.store (i32.const 4) (i32.const 26))
+    (if (i32.ne (call $second) (i32.const 8)) (then unreachable))
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))
