@@ -25,7 +25,7 @@ x86_64 | aarch64) ;;
 esac
 
 # As in host/build/stubs.rs.
-sources=(Cargo.toml Cargo.lock {proto,policy,trust,hop,stub,stub/engine}/{Cargo.toml,src})
+sources=(Cargo.toml Cargo.lock {proto,policy,trust,audit,hop,stub,stub/engine}/{Cargo.toml,src})
 triple=$arch-unknown-linux-gnu
 if [ "$arch" != "$(uname -m)" ]; then
     [ "$arch" = aarch64 ] || fail "$arch stubs are built on $arch, not on $(uname -m)"
@@ -48,11 +48,15 @@ if [ "$arch" = x86_64 ]; then
         packed=' -Clink-arg=-Wl,-z,pack-relative-relocs'
     fi
 fi
+# A panic ends the stub, so nothing reads unwind tables. Functions of the same code are kept once, where the linker can do
+# that (lld, which rustc brings for x86_64).
+icf=
+[ "$arch" = x86_64 ] && icf=' -Clink-arg=-Wl,--icf=all'
 # Randomness comes from the system call: without it there are devices, which a worker cannot see, and a stub has no dlsym to
 # look for it (stub/src/absent.rs).
 registry=${CARGO_HOME:-$HOME/.cargo}/registry/src
 # One signature is checked per run, and at most some kilobytes are opened: the plain code is fast enough, and the smallest.
-export RUSTFLAGS="-Ctarget-feature=+crt-static$packed --cfg curve25519_dalek_backend=\"serial\" --cfg chacha20_backend=\"soft\" --cfg poly1305_backend=\"soft\" --cfg getrandom_backend=\"linux_getrandom\" --remap-path-prefix=$PWD=/waft --remap-path-prefix=$registry=/registry"
+export RUSTFLAGS="-Ctarget-feature=+crt-static$packed$icf -Cforce-unwind-tables=no --cfg curve25519_dalek_backend=\"serial\" --cfg chacha20_backend=\"soft\" --cfg poly1305_backend=\"soft\" --cfg getrandom_backend=\"linux_getrandom\" --remap-path-prefix=$PWD=/waft --remap-path-prefix=$registry=/registry"
 
 # Both kinds come out of cargo under one name, and several builds may run side by side.
 build=target/stub

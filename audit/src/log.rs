@@ -59,8 +59,11 @@ impl Log {
         match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, length, bytes) {
             // Not every file system can promise room.
             Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
-                let text =
-                    format!("there is no room for the audit log {}: {}", self.file().display(), plain(&error));
+                let text = format!(
+                    "there is no room for the audit log {}: {}",
+                    self.file().display(),
+                    plain(&error)
+                );
                 Err(Problem::new("audit.write", text).hint(format!("free some, or {}", self.elsewhere)))
             }
             _ => Ok(()),

@@ -11,8 +11,7 @@ pub const STATE_DEFAULT: &str = "/var/lib/waft";
 /// Of one approval.
 pub const APPROVALS_MAX: u32 = 16;
 
-pub(crate) const TOP_KEYS: [&str; 6] =
-    ["audit", "syslog", "allowed_signers", "node_key", "state", "names"];
+pub(crate) const TOP_KEYS: [&str; 6] = ["audit", "syslog", "allowed_signers", "node_key", "state", "names"];
 pub(crate) const RULE_KEYS: [&str; 2] = ["approvals", "approvers"];
 pub(crate) const CONTROLLER_KEYS: [&str; 2] = ["name", "key"];
 const KEY_BYTES: usize = 32;

@@ -8,9 +8,11 @@ use waft_proto::envelope::Wall;
 use waft_proto::id::{Hash, RunId};
 use waft_proto::msg::{Outcome, Stream};
 use waft_proto::node::ReadyRun;
-use waft_proto::run::Problem;
+use waft_proto::run::{Problem, Status};
 use waft_proto::seal::OutputHash;
+use waft_stub::audit::NodeLog;
 use waft_stub::policy::NodePolicy;
+use waft_stub::site::Site;
 use waft_stub::site::compile::{Artifact, Compiler, compile};
 
 /// What a run comes with.
@@ -23,28 +25,70 @@ pub(crate) enum Code {
 #[derive(Default)]
 pub(crate) struct Installed {
     pub(crate) compiler: Rc<RefCell<Compiler>>,
-    /// Of each run its order, and what it has put out so far.
-    proofs: HashMap<RunId, (Hash, OutputHash)>,
+    runs: HashMap<RunId, Told>,
+    /// Where the node records what is done to it: opened with the first order.
+    log: Option<NodeLog>,
+}
+
+/// What a run has said so far.
+struct Told {
+    order: Hash,
+    output: OutputHash,
+    /// The beginning of a line about a call.
+    line: Vec<u8>,
+    /// Why a call could not be recorded.
+    unrecorded: Option<Problem>,
 }
 
 impl Installed {
     /// Before anything else is done for a run.
     pub(crate) fn begin(&mut self, ready: &ReadyRun, policy: &NodePolicy, now: u64) -> Result<Code, Problem> {
-        self.proofs.insert(ready.envelope.run, (ready.order, OutputHash::default()));
+        let told =
+            Told { order: ready.order, output: OutputHash::default(), line: Vec::new(), unrecorded: None };
+        self.runs.insert(ready.envelope.run, told);
+        let log = match &self.log {
+            Some(log) => log,
+            None => self.log.insert(policy.log()?),
+        };
+        policy.record(log, &ready.envelope, now)?;
         let wall = policy.admit(&ready.envelope, ready.order, now)?;
         Ok(if policy.compiles() { Code::Module(wall) } else { Code::Artifact })
     }
 
     pub(crate) fn output(&mut self, run: RunId, stream: Stream, bytes: &[u8]) {
-        if let Some((_, output)) = self.proofs.get_mut(&run) {
-            output.add(stream, bytes);
+        let Some(told) = self.runs.get_mut(&run) else { return };
+        told.output.add(stream, bytes);
+        if stream != Stream::Call {
+            return;
+        }
+        told.line.extend_from_slice(bytes);
+        while let Some(end) = told.line.iter().position(|byte| *byte == b'\n') {
+            let rest = told.line.split_off(end + 1);
+            let line = std::mem::replace(&mut told.line, rest);
+            let recorded = match (&self.log, serde_json::from_slice(&line)) {
+                (Some(log), Ok(call)) => log.called(run, call),
+                _ => Ok(()),
+            };
+            told.unrecorded = told.unrecorded.take().or(recorded.err());
         }
     }
 
-    /// The proof of what came of a run.
-    pub(crate) fn end(&mut self, run: RunId, outcome: &Outcome, policy: &NodePolicy) -> Vec<u8> {
-        let Some((order, output)) = self.proofs.remove(&run) else { return Vec::new() };
-        policy.site().map(|site| site.prove(run, order, output.finish(), outcome)).unwrap_or_default()
+    /// Records the end of a run, and gives the proof of what came of it. What could not be recorded did not end well.
+    pub(crate) fn end(&mut self, run: RunId, outcome: &mut Outcome, policy: &NodePolicy) -> Vec<u8> {
+        let Some(told) = self.runs.remove(&run) else { return Vec::new() };
+        let recorded = match &self.log {
+            Some(log) => log.ended(run, outcome),
+            None => Ok(None),
+        };
+        match told.unrecorded.map_or(recorded, Err) {
+            Ok(head) => outcome.audit = head,
+            Err(problem) => {
+                outcome.status = Status::Failed;
+                outcome.problem.get_or_insert(problem);
+            }
+        }
+        let prove = |site: &Site| site.prove(run, told.order, told.output.finish(), outcome);
+        policy.site().map(prove).unwrap_or_default()
     }
 }
 

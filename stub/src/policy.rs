@@ -4,6 +4,8 @@
 //! broke it.
 
 #[cfg(feature = "site")]
+use crate::audit::{NodeLog, Orderer};
+#[cfg(feature = "site")]
 use crate::site::Site;
 #[cfg(feature = "site")]
 use std::cell::OnceCell;
@@ -184,19 +186,6 @@ impl NodePolicy {
             Decision::Refused(problem) => return Err(vouched.told(problem)),
             Decision::Allowed(allowed) => allowed,
         };
-        for callee in &envelope.callees {
-            let given = GrantSet::parse_all(callee.grants.iter().map(String::as_str)).unwrap_or_default();
-            let vouched = self.vouched(envelope, callee.module, now_unix)?;
-            let request = Request {
-                task: &callee.name,
-                hash: callee.module,
-                signers: &vouched.signers,
-                approvers: &vouched.approvers,
-                grants: &given.resolved(program::look_up),
-                ..request
-            };
-            called(policy.decide(&request), &callee.name)?;
-        }
         Ok(Ruled {
             withheld: Some(Withheld { cut: allowed.cut, rule: allowed.rule.name.clone() }),
             grants: allowed.grants,
@@ -230,6 +219,26 @@ impl NodePolicy {
         }
     }
 
+    /// Where this node records what is done to it, as its policy says: below the named directory each account has its own.
+    #[cfg(feature = "site")]
+    pub fn log(&self) -> Result<NodeLog, Problem> {
+        let settings = self.policy().map(|policy| policy.site.clone()).unwrap_or_default();
+        let account = crate::user_name(rustix::process::getuid().as_raw());
+        let dir = settings.audit.map(|dir| Path::new(&dir).join(account));
+        NodeLog::open(dir.as_deref(), settings.syslog.then_some(Path::new(crate::audit::SYSLOG)))
+    }
+
+    /// Writes down an order, whatever becomes of it.
+    #[cfg(feature = "site")]
+    pub fn record(&self, log: &NodeLog, envelope: &Envelope, now_unix: u64) -> Result<(), Problem> {
+        let parent = self.parent.get();
+        let who = parent.and_then(|parent| parent.who.as_deref().ok()).unwrap_or(UNKNOWN);
+        let vouched = self.vouched(envelope, envelope.module, now_unix).unwrap_or_default();
+        let from = std::env::var("SSH_CONNECTION").unwrap_or_default();
+        let by = Orderer { who, from: &from, signers: &vouched.signers };
+        log.ordered(envelope, parent.map_or("", |parent| parent.target.as_str()), &by)
+    }
+
     /// Whether an order may be prepared for at all, with the walls that it then has; it is used up by that. Asked
     /// before anything of it is compiled; [`NodePolicy::rule`] decides what it may.
     #[cfg(feature = "site")]
@@ -250,19 +259,6 @@ impl NodePolicy {
             None => Ok(()),
         }
     }
-}
-
-/// A task that is called is judged as one that is run: what the policy would cut from it, it does not allow.
-fn called(decision: Decision<'_>, name: &str) -> Result<(), Problem> {
-    let why = match decision {
-        Decision::Refused(problem) => problem,
-        Decision::Allowed(allowed) => match allowed.cut.iter().next() {
-            Some(grant) => allowed.lacks(&grant.to_string()),
-            None => return Ok(()),
-        },
-    };
-    let message = format!("the task `{name}`, which may be called: {}", why.message);
-    Err(Problem { code: "policy.callee".to_owned(), message, ..why })
 }
 
 /// What the policy of this node took away from a run, and the rule that did.

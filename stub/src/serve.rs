@@ -235,10 +235,14 @@ impl Stub {
         }
     }
 
-    fn done(&mut self, run: RunId, outcome: Outcome) {
+    #[cfg_attr(
+        not(feature = "site"),
+        expect(unused_mut, reason = "an installed stub adds the head of its log")
+    )]
+    fn done(&mut self, run: RunId, mut outcome: Outcome) {
         self.cancels.remove(&run);
         #[cfg(feature = "site")]
-        let proof = self.installed.end(run, &outcome, &self.policy);
+        let proof = self.installed.end(run, &mut outcome, &self.policy);
         #[cfg(not(feature = "site"))]
         let proof = Vec::new();
         self.driver.node.finish(run, outcome, proof);
@@ -314,7 +318,7 @@ impl Stub {
 
 /// The outcome of a run that could not be prepared.
 fn failure(problem: Problem) -> Outcome {
-    const REFUSALS: [&str; 5] = ["grant.", "policy.", "signature.", "approval.", "secret."];
+    const REFUSALS: [&str; 6] = ["grant.", "policy.", "signature.", "approval.", "secret.", "audit."];
     let refused = REFUSALS.iter().any(|kind| problem.code.starts_with(kind));
     Outcome::without_start(if refused { Status::Refused } else { Status::Failed }, Some(problem))
 }

@@ -71,7 +71,7 @@ fn place(explanation: &Explanation, group: &Group, name: &str, closed: bool) -> 
     readers.extend(unchecked.cloned());
     readers
         .push(reader("the target".to_owned(), "root there, the account that is logged in to, and the task"));
-    let refused = relays().last().filter(|_| closed).map(|hop| {
+    let refused = relays().next_back().filter(|_| closed).map(|hop| {
         format!("it requires {END_TO_END}, and {hop} could read it: a run is refused before anything is sent")
     });
     (!targets.is_empty()).then_some(Place { targets, readers, refused })

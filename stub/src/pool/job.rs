@@ -265,7 +265,7 @@ fn callees(
             module: callee.module,
             artifacts: callee.artifacts.clone(),
             grants: callee.grants.clone(),
-            task_signatures: Vec::new(),
+            // An approval is for the task that was started.
             approval: None,
             callees: Vec::new(),
             files: Vec::new(),

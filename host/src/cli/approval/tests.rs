@@ -12,6 +12,9 @@ fn request() -> Request {
         allow: vec!["facts".to_owned()],
         check: false,
         timeout: Duration::from_secs(1),
+        diff: false,
+        head: crate::run::Head::default(),
+        secrets: crate::secret::Sent::default(),
         vouched: Vouched::default(),
     }
 }

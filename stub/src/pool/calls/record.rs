@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The subject of a record, bytes.
-const SUBJECT_BYTES_MAX: usize = 512;
+pub(in crate::pool) const SUBJECT_BYTES_MAX: usize = 512;
 /// Records of one execution; what comes after them is only counted.
 const RECORDS_MAX: u32 = 10_000;
 

@@ -5,7 +5,7 @@ use super::super::calls::emit::{Emit, lines};
 use super::super::calls::exec::{ExecRequest, Kept};
 use super::super::calls::other::{self, Blobs};
 use super::super::calls::{self, record};
-use super::{Execution, Finish, Started, until};
+use super::{Execution, Finish, PROBES_MAX, Started, until};
 use crate::files::{self, Roots};
 use crate::pool::job::Job;
 use crate::pool::limits::Meter;
@@ -162,12 +162,24 @@ impl Execution<'_> {
             Problem::new("file.failed", format!("task `{}` on `{}`: {why}", job.task, job.target))
         };
         let (known, request) = (self.roots.clone(), request.to_vec());
-        // In a dry run all of these are read-only. Once its worker sends the descriptors of what it sees instead, they
-        // go to `Roots::of` here.
+        // In a dry run what may be written to is what the worker sees: overlays.
+        let seen = match &known {
+            None if job.key.load.dry.is_some() => Some(
+                self.worker
+                    .overlays
+                    .roots(&job.key.load.dirs)
+                    .map_err(|error| failed(&format!("a granted directory cannot be opened: {error}")))?,
+            ),
+            _ => None,
+        };
         let (dirs, task, target) = (job.key.load.dirs.clone(), job.task.clone(), job.target.clone());
         let (answer, done) = oneshot::channel();
         let work = move || {
-            let opened = known.map_or_else(|| Roots::open(&dirs).map(Arc::new), Ok);
+            let opened = match (known, seen) {
+                (Some(roots), _) => Ok(roots),
+                (None, Some(seen)) => Ok(Arc::new(Roots::of(seen))),
+                (None, None) => Roots::open(&dirs).map(Arc::new),
+            };
             let done = opened.map(|roots| {
                 let called = files::call(&request, &roots, &task, &target);
                 (roots, called)
@@ -220,6 +232,8 @@ impl Execution<'_> {
         let job = self.job;
         let argv = request.argv();
         let path = calls::allowed(job, &argv)?;
+        let probe = (job.key.load.dry.is_some() && self.probes.len() < PROBES_MAX)
+            .then(|| calls::cut_text(&argv.join(" "), record::SUBJECT_BYTES_MAX).to_owned());
         let env = request.env(job)?;
         let user = request.user(&job.target)?;
         let confined = if request.confined() { Some(self.confined(&path)?) } else { None };
@@ -245,6 +259,9 @@ impl Execution<'_> {
             Problem::new(code, format!("on `{}`, {}", job.target, failure.text))
         })?;
         self.meter.program(program.supervisor());
+        if let Some(probe) = probe {
+            self.probes.push(probe);
+        }
         self.program = Some(Started { program, taps: request.taps() });
         if request.replaces() {
             return Ok(None);
