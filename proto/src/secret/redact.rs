@@ -2,7 +2,7 @@
 //!
 //! All forms are looked for at once (Aho and Corasick), so that the time is linear in what is read whatever that is,
 //! and how a stream is cut into pieces changes nothing. What may still become a form is held back: at most the longest
-//! form less one byte, and until [`Redactor::finish`] at the latest. What overlaps is replaced as one.
+//! form less one byte, and until [`Redactor::finish_all`] at the latest. What overlaps is replaced as one.
 
 use super::{SECRET_BYTES_MIN, Secrets, forms};
 use crate::msg::Stream;
