@@ -128,11 +128,12 @@ impl Log {
             )
             .hint(format!("every run is recorded: make it writable, or {}", self.elsewhere))
         })?;
-        // Who can rename in the directory above can put another log here.
+        let own = rustix::process::geteuid().as_raw();
+        // Who can rename in the directory above can put another log here; root can anyway.
         if let Some(above) = self.dir.parent() {
-            self.open_dir(above)?;
+            self.open_dir(above, &[own, 0])?;
         }
-        let dir = self.open_dir(&self.dir)?;
+        let dir = self.open_dir(&self.dir, &[own])?;
         let until = Instant::now() + LOCK_DEADLINE;
         loop {
             let file = self.open_file(&dir)?;
@@ -156,7 +157,7 @@ impl Log {
         }
     }
 
-    fn open_dir(&self, dir: &Path) -> Result<OwnedFd, Problem> {
+    fn open_dir(&self, dir: &Path, owners: &[u32]) -> Result<OwnedFd, Problem> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = rustix::fs::open(dir, flags, Mode::empty())
             .and_then(|opened| rustix::fs::fstat(&opened).map(|stat| (opened, stat)));
@@ -168,7 +169,7 @@ impl Log {
             );
             Problem::new("audit.dir", text)
         })?;
-        self.owned("directory", dir, &stat)?;
+        self.owned("directory", dir, &stat, owners)?;
         Ok(opened)
     }
 
@@ -195,13 +196,13 @@ impl Log {
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return Err(no_file("no regular file"));
         }
-        self.owned("file", &path, &stat)?;
+        self.owned("file", &path, &stat, &[rustix::process::geteuid().as_raw()])?;
         Ok(file.into())
     }
 
-    fn owned(&self, what: &str, path: &Path, stat: &Stat) -> Result<(), Problem> {
+    fn owned(&self, what: &str, path: &Path, stat: &Stat, owners: &[u32]) -> Result<(), Problem> {
         let own = rustix::process::geteuid().as_raw();
-        if stat.st_uid != own {
+        if !owners.contains(&stat.st_uid) {
             let text = format!(
                 "the {what} {} of the audit log belongs to another user (uid {}, this is {own})",
                 path.display(),

@@ -83,7 +83,9 @@ impl Installed {
         match told.unrecorded.map_or(recorded, Err) {
             Ok(head) => outcome.audit = head,
             Err(problem) => {
-                outcome.status = Status::Failed;
+                if outcome.status.is_done() {
+                    outcome.status = Status::Failed;
+                }
                 outcome.problem.get_or_insert(problem);
             }
         }

@@ -1,6 +1,7 @@
 //! What an installed stub takes, from whom, and what it says of itself.
 
 use super::{Place, RULES, WHO, told};
+use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
@@ -24,6 +25,56 @@ fn a_known_controller_runs_what_the_policy_allows_and_it_is_enforced() -> Result
     );
     let (refused, output) = place.exec(&["/bin/true"])?;
     assert_eq!((told(&refused), output.code()), (("refused", "grant.missing"), Some(5)), "{refused}");
+    Ok(())
+}
+
+#[test]
+fn the_node_records_what_is_done_to_it_and_each_log_carries_the_head_of_the_other() -> Result<()> {
+    need_root!("an account of its own");
+    let place = Place::start(|spec| spec)?;
+    let log = place.path("audit").join(&place.account.name);
+    fs::create_dir_all(&log).expect("made");
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o700)).expect("a mode");
+    std::os::unix::fs::chown(&log, Some(place.account.uid), None).expect("its owner");
+    let audit = format!("audit = \"{}\"\n", place.path("audit").display());
+    place.policy(&format!("{audit}{}{RULES}", place.controller()?))?;
+    let (good, _) = place.exec(&["/bin/echo", "hello"])?;
+    assert_eq!(told(&good), ("ok", ""), "{good}");
+    let (refused, _) = place.exec(&["/bin/true"])?;
+    assert_eq!(told(&refused), ("refused", "grant.missing"), "{refused}");
+
+    let file = log.join("log").to_string_lossy().into_owned();
+    let lines = |words: &[&str]| -> Result<Vec<Value>> {
+        let shown = place.waft(&["audit", "show", "--format", "jsonl"])?.args(words).run()?;
+        let text = shown.expect_code(0)?.stdout();
+        Ok(text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect())
+    };
+    let (node, ours) = (lines(&[&file])?, lines(&[])?);
+    let events: Vec<&str> = node.iter().filter_map(|line| line["event"].as_str()).collect();
+    assert_eq!(events, ["ordered", "call", "result", "ordered", "call", "result"], "{node:?}");
+    assert_eq!((&node[0]["who"], &node[0]["task"]), (&"ops".into(), &"exec".into()), "{node:?}");
+    assert!(node[0]["from"].as_str().is_some_and(|from| from.contains("127.0.0.1")), "{node:?}");
+    assert_eq!((&node[1]["subject"], &node[1]["ok"]), (&"/bin/echo hello".into(), &true.into()));
+    assert_eq!((&node[4]["code"], &node[5]["status"]), (&"grant.missing".into(), &"refused".into()));
+    let of = |event: &str| ours.iter().filter(|line| line["event"] == event).cloned().collect::<Vec<_>>();
+    let (started, results) = (of("run_started"), of("result"));
+    assert_eq!(
+        (&started[0]["hash"], &started[1]["hash"]),
+        (&node[0]["controller_head"], &node[3]["controller_head"])
+    );
+    assert_eq!((&results[0]["node_head"], &results[1]["node_head"]), (&node[2]["hash"], &node[5]["hash"]));
+    let head = results[1]["node_head"].as_str().unwrap_or_default().to_owned();
+    place.waft(&["audit", "verify", "--head", &head, &file])?.run()?.expect_code(0)?;
+    // Its tail cut off, the controller's log still knows it.
+    let text = fs::read_to_string(&file).expect("a log");
+    let cut: String = text.split_inclusive('\n').take(5).collect();
+    fs::write(&file, cut).expect("written");
+    place.waft(&["audit", "verify", "--head", &head, &file])?.run()?.expect_code(5)?;
+
+    // What cannot be recorded is not done.
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o777)).expect("a mode");
+    let (unrecorded, output) = place.exec(&["/bin/echo", "hello"])?;
+    assert_eq!((told(&unrecorded), output.code()), (("refused", "audit.mode"), Some(5)), "{unrecorded}");
     Ok(())
 }
 
