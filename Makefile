@@ -36,7 +36,7 @@ test:
 	scripts/aarch64.sh || [ "$$WAFT_AARCH64" != required ]
 	cargo build --locked --workspace
 	WAFT_STUB_PROFILE=dev scripts/build-stub.sh site $(shell uname -m) target/site/waft-stub
-	cargo nextest run -p waft-stub --features site --lib --locked --profile ci site::
+	cargo nextest run -p waft-stub --features site --lib --locked --profile ci site:: audit::
 	@WAFT_BIN="$(CURDIR)/target/debug/waft" $(NEXTEST)
 
 bench: build
