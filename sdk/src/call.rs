@@ -1,11 +1,15 @@
 //! The calls of `waft_v1`, over a trait of its functions: the imports in a guest, a script of replies in a test.
 
 use crate::Error;
+use crate::read::object;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::testing;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// The imports as they are. The safe side of a pointer and a length is a slice.
-pub(crate) trait Host {
+/// The imports as they are, for hosts that tests make, too. The safe side of a pointer and a length is a slice.
+#[cfg_attr(target_arch = "wasm32", expect(unreachable_pub, reason = "tests run elsewhere"))]
+pub trait Host {
     fn facts(&mut self, request: &[u8]) -> i32;
     fn exec(&mut self, request: &[u8]) -> i32;
     fn file(&mut self, request: &[u8]) -> i32;
@@ -21,6 +25,9 @@ pub(crate) trait Host {
 
 /// A `read` or `write` that failed: `take` has the reason, `{"error": ..}`.
 pub(crate) const FAILED: i32 = -4;
+
+/// A call outside of a target, and of [`crate::testing`].
+pub(crate) const NO_HOST: i32 = -100;
 
 /// Longer than any reason that a host gives.
 const REASON_BYTES_MAX: usize = 16 * 1024;
@@ -39,16 +46,28 @@ struct Refusal {
 }
 
 pub(crate) fn facts(host: &mut impl Host) -> Result<String, Error> {
-    let length = host.facts(b"{}");
-    let reply = take_reply(host, "facts", length)?;
-    match refusal(&reply) {
-        Some(error) => Err(error),
-        None => Ok(reply),
-    }
+    texts(host, "facts", Host::facts, "{}")
+}
+
+/// Asks with a text, and answers with the text of the reply.
+pub(crate) fn texts<H: Host>(
+    host: &mut H,
+    name: &str,
+    function: impl FnOnce(&mut H, &[u8]) -> i32,
+    request: &str,
+) -> Result<String, Error> {
+    let length = function(host, request.as_bytes());
+    let reply = take_reply(host, name, length)?;
+    refusal(&reply).map_or(Ok(reply), Err)
 }
 
 pub(crate) fn exec_replace(host: &mut impl Host, argv: &[String], stdin: Option<&str>) -> Error {
-    let request = match serde_json::to_vec(&Exec { argv, stdin, replace: true }) {
+    replaced(host, serde_json::to_vec(&Exec { argv, stdin, replace: true }))
+}
+
+/// Asks with a request that has `replace`.
+pub(crate) fn replaced(host: &mut impl Host, request: serde_json::Result<Vec<u8>>) -> Error {
+    let request = match request {
         Ok(request) => request,
         Err(e) => {
             return Error::new("exec.request", format!("the program's arguments are no JSON text: {e}"));
@@ -77,7 +96,7 @@ pub(crate) fn ask<H: Host, T: DeserializeOwned>(
     if let Some(error) = refusal(&reply) {
         return Err(error);
     }
-    serde_json::from_str(&reply).map_err(|e| {
+    object(&reply).map_err(|e| {
         Error::new("waft_v1.reply", format!("the host's reply to `{name}` is not what this task knows: {e}"))
     })
 }
@@ -110,7 +129,7 @@ pub(crate) fn moved(host: &mut impl Host, name: &str, count: i32, most: usize) -
 
 /// No reply but a refusal has a field `error`. Anything else stays text: a tree of values would cost a task 20 kB.
 fn refusal(reply: &str) -> Option<Error> {
-    serde_json::from_str::<Refusal>(reply).ok().map(|refusal| refusal.error)
+    object::<Refusal>(reply).ok().map(|refusal| refusal.error)
 }
 
 fn take_reply(host: &mut impl Host, function: &str, length: i32) -> Result<String, Error> {
@@ -119,6 +138,7 @@ fn take_reply(host: &mut impl Host, function: &str, length: i32) -> Result<Strin
             -1 => "it lies outside the memory of this task",
             -2 => "it is longer than 1 MiB",
             -3 => "it is no UTF-8",
+            NO_HOST => "there is none: this is no target, and no test has put one here",
             _ => "this host has a newer reason than this task knows",
         };
         let message = format!("the host did not take the request of `{function}`: {why} (code {length})");
@@ -138,7 +158,7 @@ fn take_reply(host: &mut impl Host, function: &str, length: i32) -> Result<Strin
     })
 }
 
-#[cfg(target_arch = "wasm32")]
+/// The host that runs this task; where there is none, the one that a test has put in its place.
 pub(crate) struct Imports;
 
 #[cfg(target_arch = "wasm32")]
@@ -187,6 +207,32 @@ impl Host for Imports {
     fn write(&mut self, handle: u32, bytes: &[u8]) -> i32 {
         // SAFETY: pointer and length are one live slice, which the host only reads.
         unsafe { imports::write(handle, bytes.as_ptr(), bytes.len()) }
+    }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+macro_rules! passed_on {
+    ($($name:ident)*) => {
+        $(fn $name(&mut self, request: &[u8]) -> i32 {
+            testing::with(|host| host.$name(request))
+        })*
+    };
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+impl Host for Imports {
+    passed_on!(facts exec file net task blob secret emit);
+
+    fn take(&mut self, into: &mut [u8]) -> i32 {
+        testing::with(|host| host.take(into))
+    }
+
+    fn read(&mut self, handle: u32, into: &mut [u8]) -> i32 {
+        testing::with(|host| host.read(handle, into))
+    }
+
+    fn write(&mut self, handle: u32, bytes: &[u8]) -> i32 {
+        testing::with(|host| host.write(handle, bytes))
     }
 }
 

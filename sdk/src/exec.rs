@@ -1,4 +1,20 @@
 //! Programs that a task starts and waits for.
+//!
+//! ```
+//! # use waft_sdk::{Error, Outcome, testing::{Fake, Reply}, serde_json::{Value, json}};
+//! use waft_sdk::exec::Program;
+//! # let host = Fake::new().program(&["systemctl", "**"], Reply::new().stdout("active\n"));
+//! # host.run(|_: Value| -> Result<Outcome, Error> {
+//!
+//! let program = Program {
+//!     argv: vec!["systemctl".into(), "is-active".into(), "web".into()],
+//!     timeout_ms: Some(5_000),
+//!     ..Program::default()
+//! };
+//! let output = program.run()?;
+//! assert!(output.is_success() && output.stdout == b"active\n");
+//! # Ok(Outcome::ok()) }, json!({})).unwrap();
+//! ```
 
 use crate::Error;
 use crate::call::{Host, ask};
@@ -42,6 +58,39 @@ pub struct Program {
     pub limit_bytes: Option<u32>,
     /// Behind walls of its own: granted directories, no sockets.
     pub confine: bool,
+    /// What it leaves running when it ends with code 0 stays, after the task as well. Needs a grant with `:daemon`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub daemon: bool,
+    /// At most 8, each with another number.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<File>,
+}
+
+/// A file in memory that the program finds open for reading, also as `/dev/fd/NUMBER`. A program can be one itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct File {
+    /// From 3 to 31.
+    fd: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blob: Option<String>,
+}
+
+impl File {
+    pub fn text(fd: u8, text: impl Into<String>) -> File {
+        File { fd, text: Some(text.into()), blob: None }
+    }
+
+    /// One that was sent with the run: its hash, which has to be granted.
+    pub fn blob(fd: u8, hash: impl Into<String>) -> File {
+        File { fd, text: None, blob: Some(hash.into()) }
+    }
+
+    /// How the program names it.
+    pub fn path(fd: u8) -> String {
+        format!("/dev/fd/{fd}")
+    }
 }
 
 fn base64<S: serde::Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
@@ -61,6 +110,15 @@ pub struct Output {
     pub stdout_truncated: bool,
     pub stderr_truncated: bool,
     pub ms: u64,
+    /// What stays of a program that was asked for as a `daemon`: the first 32.
+    pub stays: Vec<Stayed>,
+}
+
+/// A process that stays.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Stayed {
+    pub pid: u32,
+    pub name: String,
 }
 
 impl Output {
@@ -83,6 +141,8 @@ struct Reply {
     stderr_base64: Option<String>,
     #[serde(default)]
     stderr_truncated: bool,
+    #[serde(default)]
+    stays: Vec<Stayed>,
 }
 
 /// Bytes that came as text or as base64.
@@ -100,6 +160,7 @@ fn run(host: &mut impl Host, program: &Program) -> Result<Output, Error> {
         exit_code: reply.exit_code,
         signal: reply.signal,
         timed_out: reply.timed_out,
+        stays: reply.stays,
         stdout: bytes(reply.stdout, reply.stdout_base64)?,
         stderr: bytes(reply.stderr, reply.stderr_base64)?,
         stdout_truncated: reply.stdout_truncated,
@@ -108,11 +169,25 @@ fn run(host: &mut impl Host, program: &Program) -> Result<Output, Error> {
     })
 }
 
-#[cfg(target_arch = "wasm32")]
+fn replace(host: &mut impl Host, program: &Program) -> Error {
+    let request = serde_json::to_vec(program).map(|mut request| {
+        request.pop();
+        request.extend_from_slice(br#","replace":true}"#);
+        request
+    });
+    crate::call::replaced(host, request)
+}
+
 impl Program {
     /// Starts it and waits until it and all that it started are gone. Needs the grant `exec:` for these words.
     pub fn run(&self) -> Result<Output, Error> {
         run(&mut crate::call::Imports, self)
+    }
+
+    /// Becomes it: output and exit code are the task's from here on. Returns only when that did not happen. Not together
+    /// with `timeout_ms`, `limit_bytes`, `stdout` and `stderr`.
+    pub fn replace(&self) -> Error {
+        replace(&mut crate::call::Imports, self)
     }
 }
 
@@ -142,5 +217,19 @@ mod tests {
         assert_eq!(run(&mut Script::replying("{}"), &program).unwrap_err().code, "waft_v1.reply");
         let refused = r#"{"error":{"code":"grant.missing","message":"No."}}"#;
         assert_eq!(run(&mut Script::replying(refused), &program).unwrap_err().code, "grant.missing");
+
+        let reply = r#"{"exit_code":0,"signal":null,"timed_out":false,"ms":5,"stays":[{"pid":7,"name":"web"}],"stay_count":1}"#;
+        let mut daemons = Script::replying(reply);
+        let start = Program { argv: vec!["service".into()], daemon: true, ..Program::default() };
+        assert_eq!(run(&mut daemons, &start).unwrap().stays, [Stayed { pid: 7, name: "web".into() }]);
+        assert!(daemons.asked().contains(r#""daemon":true"#), "{}", daemons.asked());
+
+        let files = vec![File::text(3, "a"), File::blob(4, "00")];
+        let program = Program { argv: vec![File::path(3)], files, ..Program::default() };
+        assert_eq!(replace(&mut host, &program).code, "exec.reply");
+        assert_eq!(
+            host.asked(),
+            r#"{"argv":["/dev/fd/3"],"stdout":"capture","stderr":"capture","confine":false,"files":[{"fd":3,"text":"a"},{"fd":4,"blob":"00"}],"replace":true}"#
+        );
     }
 }

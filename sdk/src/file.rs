@@ -1,8 +1,46 @@
 //! What WASI lacks about files, in granted directories. Paths are absolute; docs/waft-v1.md says what is refused.
+//!
+//! Whatever changes something answers whether it was a change: false when it already was as asked.
+//!
+//! ```
+//! # use waft_sdk::{Error, Outcome, testing::Fake, serde_json::{Value, json}};
+//! use waft_sdk::file;
+//! # let host = Fake::new();
+//! # let dir = host.dir();
+//! # let (a, b, c) = (dir.join("a"), dir.join("b"), dir.join("c"));
+//! # let (a, b, c) = (a.to_str().unwrap(), b.to_str().unwrap(), c.to_str().unwrap());
+//! # host.run(|_: Value| -> Result<Outcome, Error> {
+//!
+//! std::fs::write(a, "text")?;
+//! assert!(file::chmod(a, 0o600)? && !file::chmod(a, 0o600)?);
+//! let stat = file::stat(a)?;
+//! assert_eq!((stat.kind.as_deref(), stat.mode.as_str(), stat.size), (Some("file"), "0600", 4));
+//! file::chown(a, stat.owner.as_deref(), None)?;
+//! file::utime(a, Some("now"), None)?;
+//! file::fsync(a)?;
+//!
+//! file::symlink(b, "a")?;
+//! assert_eq!(file::stat(b)?.target.as_deref(), Some("a"));
+//! assert_eq!(file::stat_followed(b)?.size, 4);
+//! file::link(a, c)?;
+//! assert!(file::rename_new(a, b).is_err());
+//! file::exchange(a, b)?;
+//! file::rename(b, a)?;
+//!
+//! file::set_xattr(a, "user.note", b"n")?;
+//! assert_eq!(file::list_xattr(a)?, ["user.note"]);
+//! assert_eq!(file::get_xattr(a, "user.note")?.as_deref(), Some(&b"n"[..]));
+//! file::remove_xattr(a, "user.note")?;
+//! # Ok(Outcome::ok()) }, json!({})).unwrap();
+//! ```
 
 use crate::Error;
 use crate::call::{Host, ask};
 use serde::{Deserialize, Serialize};
+
+mod more;
+
+pub use more::{exchange, list_xattr, rename_new, stat_followed};
 
 /// One request; what is not set is not sent.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
@@ -53,8 +91,33 @@ pub struct Stat {
     pub size: u64,
     #[serde(default)]
     pub mtime: String,
+    #[serde(default)]
+    pub atime: String,
+    #[serde(default)]
+    pub nlink: u64,
+    #[serde(default)]
+    pub inode: u64,
+    /// `MAJOR:MINOR` of the file system.
+    #[serde(default)]
+    pub device: String,
     /// Of a symlink, where that is text.
     pub target: Option<String>,
+    /// Of a symlink, where that is no text.
+    pub target_base64: Option<String>,
+    /// Of the last change of the file or of what is known of it.
+    #[serde(default)]
+    pub ctime: String,
+}
+
+/// Room on a file system.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize)]
+pub struct Space {
+    pub total_bytes: u64,
+    pub free_bytes: u64,
+    /// To others than root.
+    pub available_bytes: u64,
+    pub total_inodes: u64,
+    pub free_inodes: u64,
 }
 
 /// Whether a change was one.
@@ -79,9 +142,8 @@ fn attribute(host: &mut impl Host, request: &Request<'_>) -> Result<Option<Vec<u
     if value.is_none() && base64.is_none() { Ok(None) } else { crate::exec::bytes(value, base64).map(Some) }
 }
 
-#[cfg(target_arch = "wasm32")]
 mod guest {
-    use super::{Request, Stat, attribute, change};
+    use super::{Request, Space, Stat, attribute, change};
     use crate::Error;
     use crate::call::{Host, Imports, ask};
 
@@ -92,6 +154,11 @@ mod guest {
 
     pub fn stat(path: &str) -> Result<Stat, Error> {
         ask(&mut Imports, "file", Host::file, &Request { op: "stat", path, ..Request::default() })
+    }
+
+    /// Of the file system that it is on.
+    pub fn statvfs(path: &str) -> Result<Space, Error> {
+        ask(&mut Imports, "file", Host::file, &Request { op: "statvfs", path, ..Request::default() })
     }
 
     pub fn chmod(path: &str, mode: u32) -> Result<bool, Error> {
@@ -137,9 +204,9 @@ mod guest {
     }
 }
 
-#[cfg(target_arch = "wasm32")]
 pub use guest::{
-    chmod, chown, fsync, get_xattr, link, remove_xattr, rename, request, set_xattr, stat, symlink, utime,
+    chmod, chown, fsync, get_xattr, link, remove_xattr, rename, request, set_xattr, stat, statvfs, symlink,
+    utime,
 };
 
 #[cfg(test)]

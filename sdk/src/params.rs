@@ -2,6 +2,7 @@
 //! works in any WASI runtime.
 
 use crate::Error;
+use crate::read::object;
 use serde::de::DeserializeOwned;
 use std::io::Read;
 
@@ -26,8 +27,11 @@ pub fn params_from<T: DeserializeOwned>(input: impl Read) -> Result<T, Error> {
             format!("the parameters are larger than {PARAMS_BYTES_MAX} bytes"),
         ));
     }
-    let text: &[u8] = if bytes.trim_ascii().is_empty() { b"{}" } else { &bytes };
-    serde_json::from_slice(text).map_err(|e| {
+    let text = String::from_utf8(bytes)
+        .map_err(|e| Error::new("params.invalid", format!("the parameters are no UTF-8 text: {e}")))?;
+    let text = if text.trim_ascii().is_empty() { "{}" } else { &text };
+    // As text, like the replies of the host: one more parser would cost a task 8 kB.
+    object(text).map_err(|e| {
         Error::new("params.invalid", format!("the parameters are not what this task takes: {e}"))
     })
 }
