@@ -1,0 +1,205 @@
+//! Services of the target.
+
+use service_task::{
+    Found, Manager, Params, State, Unit, is_unrecognized, openrc_enabled, sysv_enabled, unit, verb,
+};
+use waft_sdk::exec::Program;
+use waft_sdk::{Error, Outcome, file, is_check};
+use waft_tasks_common::Yes;
+use waft_tasks_common::accounts::need_root;
+use waft_tasks_common::programs::{
+    Search, first_there, probe, program, run as run_program, succeed, tell, text,
+};
+
+waft_sdk::task!(run, manifest = "../waft.toml");
+
+/// Of every change that fails.
+const FAILED: &str = "service.failed";
+/// Runlevels of System V in which a machine serves.
+const SERVING: [&str; 4] = ["/etc/rc2.d", "/etc/rc3.d", "/etc/rc4.d", "/etc/rc5.d"];
+
+fn run(params: Params) -> Result<Outcome, Error> {
+    check(&params)?;
+    let name = params.name.as_str();
+    let level = params.runlevel.as_deref().unwrap_or("default");
+    // systemd reads its units again first: one that is new is not known before.
+    let reloads = params.daemon_reload.0 && probe(&SHOW_VERSION)?.is_some_and(|output| output.is_success());
+    if reloads && !is_check() {
+        need_root("service.denied", "change services")?;
+        run_program(FAILED, &["systemctl", "daemon-reload"])?;
+    }
+    let found = find(name)?;
+    let manager = found.manager;
+    let verb = verb(params.state, found.is_running);
+    let enabled = match params.enabled {
+        Some(_) => Some(is_enabled(manager, name, level)?),
+        None => None,
+    };
+    let enables = params.enabled.map(|wanted| wanted.0).filter(|wanted| Some(*wanted) != enabled);
+    let is_running = match params.state {
+        Some(State::Stopped) => false,
+        Some(_) => true,
+        None => found.is_running,
+    };
+    let answer = |outcome: Outcome| {
+        outcome
+            .with("name", name)
+            .with("manager", manager.name())
+            .with("state", if is_running { "started" } else { "stopped" })
+            .with("enabled", &params.enabled.map(|Yes(wanted)| wanted))
+    };
+    if verb.is_none() && enables.is_none() {
+        return Ok(answer(Outcome::ok()));
+    }
+    need_root("service.denied", "change services")?;
+    let switch = enables.map(|on| if on { "enable" } else { "disable" });
+    let said: Vec<&str> = verb.into_iter().chain(switch).collect();
+    let mut outcome = answer(Outcome::changed(true).msg(tell("service", name, &said.join(" and "))));
+    if is_check() {
+        return Ok(outcome);
+    }
+    if let Some(on) = enables {
+        enable(manager, name, level, on)?;
+    }
+    if let Some(verb) = verb {
+        let argv = manager.order(verb, name);
+        // Scripts start daemons as their own children; systemd starts them itself.
+        let leaves_daemons = manager != Manager::Systemd && matches!(verb, "start" | "restart");
+        let order = Program { daemon: leaves_daemons, ..program(&argv) };
+        let stays = succeed(FAILED, &order)?.stays;
+        if !stays.is_empty() {
+            let pids: Vec<u32> = stays.iter().map(|one| one.pid).collect();
+            outcome = outcome.with("stays", &pids);
+        }
+        // The order may be done, and the service gone again.
+        let now = find(name)?;
+        if now.is_running != is_running && !(is_running && now.is_done) {
+            return Err(not_as_asked(name, manager, is_running));
+        }
+    }
+    Ok(outcome)
+}
+
+const SHOW_VERSION: [&str; 3] = ["systemctl", "show", "--property=Version"];
+
+fn not_as_asked(name: &str, manager: Manager, is_running: bool) -> Error {
+    let state = if is_running { "does not run after it was started" } else { "runs after it was stopped" };
+    let hint = match manager {
+        Manager::Systemd => format!("its log says why: `journalctl -u {name}`"),
+        _ => ["its log may say why; `service ", name, " status` is what was asked"].concat(),
+    };
+    Error { hint: Some(hint), ..Error::new(FAILED, format!("the service {name} {state}")) }
+}
+
+fn check(params: &Params) -> Result<(), Error> {
+    let name = &params.name;
+    let is_bad = |c: char| c.is_whitespace() || c.is_control() || c == '/';
+    for (parameter, word) in [("name", Some(name)), ("runlevel", params.runlevel.as_ref())] {
+        if word.is_some_and(|word| word.is_empty() || word.starts_with('-') || word.contains(is_bad)) {
+            return Err(Error {
+                hint: Some("a name has no blanks or slashes, and does not begin with `-`".into()),
+                ..Error::new("params.invalid", format!("`{parameter}` is no name of a service or runlevel"))
+            });
+        }
+    }
+    if params.state.is_none() && params.enabled.is_none() {
+        return Err(Error {
+            hint: Some(
+                "`state` is started, stopped, restarted or reloaded; `enabled` is true or false".into(),
+            ),
+            ..Error::new("params.invalid", "expected `state` or `enabled`, or both")
+        });
+    }
+    Ok(())
+}
+
+/// The manager that answers, and what it says of the service.
+fn find(name: &str) -> Result<Found, Error> {
+    let mut search = Search::default();
+    let show = ["systemctl", "show", "--property=LoadState,ActiveState,Type,Result", name];
+    if let Some(output) = search.probe(&show)? {
+        match unit(output.is_success(), &text(&output.stdout)) {
+            Unit::NotBooted => {}
+            Unit::NotFound => return Err(unknown(name)),
+            Unit::Masked => {
+                let message = format!("the unit {name} is masked: systemd neither starts nor enables it");
+                return Err(Error {
+                    hint: Some(format!("`systemctl unmask {name}`")),
+                    ..Error::new("service.masked", message)
+                });
+            }
+            Unit::Known { is_running, is_done } => {
+                return Ok(Found { manager: Manager::Systemd, is_running, is_done });
+            }
+        }
+    }
+    if let Some(output) = search.probe(&["rc-service", "--exists", name])? {
+        if !output.is_success() {
+            return Err(unknown(name));
+        }
+        let status = probe(&["rc-service", name, "status"])?;
+        let is_running = status.is_some_and(|status| status.is_success());
+        return Ok(Found { manager: Manager::OpenRc, is_running, is_done: false });
+    }
+    if let Some(output) = search.probe(&["service", name, "status"])? {
+        if !output.is_success()
+            && [&output.stdout, &output.stderr].iter().any(|said| is_unrecognized(&text(said)))
+            && file::stat(&["/etc/init.d/", name].concat())?.kind.is_none()
+        {
+            return Err(unknown(name));
+        }
+        return Ok(Found { manager: Manager::SysV, is_running: output.is_success(), is_done: false });
+    }
+    Err(search.nothing(|| Error {
+        hint: Some(
+            "known are systemd (systemctl), OpenRC (rc-service) and scripts of System V (service)".into(),
+        ),
+        ..Error::new("service.no_manager", "no manager of services answers here")
+    }))
+}
+
+fn unknown(name: &str) -> Error {
+    Error {
+        hint: Some("names are those of units of systemd, or of scripts in /etc/init.d".into()),
+        ..Error::new("service.not_found", format!("there is no service {name}"))
+    }
+}
+
+fn is_enabled(manager: Manager, name: &str, level: &str) -> Result<bool, Error> {
+    let said = |argv: &[&str]| probe(argv).map(|output| output.is_some_and(|output| output.is_success()));
+    match manager {
+        Manager::Systemd => said(&["systemctl", "is-enabled", name]),
+        Manager::OpenRc => {
+            let output = probe(&["rc-update", "show", level])?;
+            Ok(output.is_some_and(|output| openrc_enabled(&text(&output.stdout), name, level)))
+        }
+        Manager::SysV => {
+            // A refusal comes from here, with the grant to give.
+            file::stat("/etc")?;
+            Ok(SERVING.iter().any(|dir| {
+                let names: Vec<String> = std::fs::read_dir(dir)
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+                    .collect();
+                sysv_enabled(names.iter().map(String::as_str), name)
+            }))
+        }
+    }
+}
+
+fn enable(manager: Manager, name: &str, level: &str, on: bool) -> Result<(), Error> {
+    let verb = if on { "enable" } else { "disable" };
+    match manager {
+        Manager::Systemd => run_program(FAILED, &["systemctl", verb, name])?,
+        Manager::OpenRc => run_program(FAILED, &["rc-update", if on { "add" } else { "del" }, name, level])?,
+        Manager::SysV => {
+            let way = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+            let chkconfig = way(&["chkconfig", name, if on { "on" } else { "off" }]);
+            // Makes the links of a script that has none.
+            first_there(FAILED, &[way(&["update-rc.d", name, "defaults"]), chkconfig.clone()])?;
+            first_there(FAILED, &[way(&["update-rc.d", name, verb]), chkconfig])?
+        }
+    };
+    Ok(())
+}
