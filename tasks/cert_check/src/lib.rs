@@ -1,0 +1,4 @@
+//! Certificates: what is in them, and what a server shows.
+
+pub mod certificate;
+pub mod hello;
