@@ -18,12 +18,23 @@ done
 echo "fuzzing ${targets[*]}: $seconds s each, $at_once at once"
 # A crash leaves its input in fuzz/artifacts of the crate, and libFuzzer's last lines say which.
 fuzz_one() {
-    local log words=()
+    local log place ok=0 words=() corpora=()
     log=$(mktemp)
     cd "${1%/*}"
     if [ -f "fuzz/${1#*/}.dict" ]; then words=(-dict="fuzz/${1#*/}.dict"); fi
-    if cargo +nightly fuzz run "${1#*/}" -- -max_total_time="$seconds" -rss_limit_mb=1024 -timeout=10 "${words[@]}" \
-        >"$log" 2>&1; then
+    # What it finds is kept in the first; the seeds that are in the repository are only read.
+    if [ -d "fuzz/seeds/${1#*/}" ]; then
+        mkdir -p "fuzz/corpus/${1#*/}"
+        corpora=("fuzz/corpus/${1#*/}" "fuzz/seeds/${1#*/}")
+    fi
+    # What targets make is below this.
+    place=$(mktemp -d)
+    TMPDIR=$place cargo +nightly fuzz run "${1#*/}" "${corpora[@]}" -- -max_total_time="$seconds" -rss_limit_mb=1024 -timeout=10 "${words[@]}" \
+        >"$log" 2>&1 || ok=$?
+    # Some may have taken their own rights to it.
+    chmod -R u+rwX "$place"
+    rm -rf "$place"
+    if [ "$ok" = 0 ]; then
         echo "$1: $(grep -o 'Done [0-9]* runs.*' "$log" | tail -n 1)"
         rm -f "$log"
     else

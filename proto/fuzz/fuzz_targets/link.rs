@@ -61,7 +61,7 @@ fn drive(role: Role, data: &[u8]) {
             match event {
                 LinkEvent::Message { msg, bulk_bytes } => {
                     assert!(link.is_greeted());
-                    assert!(bulk_bytes == 0 || matches!(msg, Msg::Chunk { .. } | Msg::Up { .. }));
+                    assert!(bulk_bytes == 0 || msg.is_of_blob() || matches!(msg, Msg::Up { .. }));
                     granted = granted.checked_sub(u64::from(bulk_bytes)).expect("no more than was granted");
                     taken += u64::from(bulk_bytes);
                 }

@@ -7,7 +7,8 @@ use waft_proto::id::Hash;
 use waft_proto::msg::BlobKind;
 use waft_proto::store::{Progress, Store};
 
-const KINDS: [BlobKind; 4] = [BlobKind::Task, BlobKind::Artifact, BlobKind::File, BlobKind::Stub];
+const KINDS: [BlobKind; 5] =
+    [BlobKind::Task, BlobKind::Artifact, BlobKind::File, BlobKind::Stub, BlobKind::Worker];
 const QUOTA: u64 = 600;
 
 /// What the model knows of a blob that is here.
@@ -64,6 +65,7 @@ fuzz_target!(|data: &[u8]| {
                     Ok(Progress::Complete) => known.get_mut(&number).expect("an offered blob").whole = true,
                     Ok(Progress::More) => assert!(known.get(&number).is_some_and(|blob| !blob.whole)),
                     Ok(Progress::Nothing) => {}
+                    Ok(Progress::Unknown) => unreachable!("it refers to nothing"),
                     Err(_) => assert!(known.remove(&number).is_some_and(|blob| !blob.whole)),
                 }
             }

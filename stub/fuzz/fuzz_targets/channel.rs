@@ -19,5 +19,5 @@ fuzz_target!(|bytes: &[u8]| {
             break;
         }
     }
-    held::held(&packets);
+    held::held(|_| packets, None);
 });
