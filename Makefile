@@ -5,7 +5,7 @@ RTT ?= 60ms
 PREFIX ?= $(HOME)/.local
 NEXTEST = cargo nextest run --workspace --locked --profile ci
 
-.PHONY: help build aarch64 demo test bench bench-check lint install setup clean
+.PHONY: help build interpreters aarch64 demo test bench bench-check lint install setup clean
 
 help:
 	@echo 'make demo         build, then show $(HOSTS) hosts behind a bastion $(RTT) away  (HOSTS=, RTT=)'
@@ -13,6 +13,7 @@ help:
 	@echo 'make bench        measure, beside ssh in the same run'
 	@echo 'make bench-check  measure, and fail when a figure is worse than its bound'
 	@echo 'make lint         formatting, clippy, rustdoc, dependencies'
+	@echo 'make interpreters waft that also carries Python and JavaScript for scripts; needs pip and npm'
 	@echo 'make aarch64      waft that also carries stubs for aarch64 targets; needs a cross gcc'
 	@echo 'make install      waft into $(PREFIX)/bin  (PREFIX=)'
 	@echo 'make setup        install what this machine lacks for demo and test'
@@ -21,6 +22,11 @@ help:
 build:
 	@scripts/setup.sh demo
 	cargo build --locked --release
+
+# Afterwards waft carries the tasks `python` and `javascript`, too. Their tools come by pip and npm.
+interpreters:
+	scripts/interpreters.sh
+	$(MAKE) --no-print-directory build
 
 # Afterwards waft carries stubs for aarch64 targets, too.
 aarch64:
@@ -34,9 +40,12 @@ demo: build
 test:
 	@scripts/setup.sh test
 	scripts/aarch64.sh || [ "$$WAFT_AARCH64" != required ]
+	scripts/interpreters.sh
 	cargo build --locked --workspace
+	WAFT_STUB_PROFILE=dev scripts/build-stub.sh liar $(shell uname -m) target/site/liar
 	WAFT_STUB_PROFILE=dev scripts/build-stub.sh site $(shell uname -m) target/site/waft-stub
-	cargo nextest run -p waft-stub --features site --lib --locked --profile ci site:: audit::
+	cargo nextest run -p waft-stub --features site --lib --test compiler --locked --profile ci -E 'test(/^(site|audit)::/) + binary(compiler)'
+	@[ "$$(id -u)" != 0 ] || scripts/as-user.sh --profile ci
 	@WAFT_BIN="$(CURDIR)/target/debug/waft" $(NEXTEST)
 
 bench: build

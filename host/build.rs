@@ -1,5 +1,5 @@
 //! Makes one `cargo build` carry everything: builds the stubs and the tasks and writes `OUT_DIR/embedded.rs`, which
-//! `host/src/stubs.rs` includes. Why it is done this way: docs/decisions/0006-stubs-and-tasks-are-built-in.md.
+//! `host/src/stubs.rs` includes, and what `waft new` writes to `OUT_DIR/templates.rs`. Why it is done this way: docs/decisions/0006-stubs-and-tasks-are-built-in.md.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -9,12 +9,14 @@
 
 #[path = "build/embed.rs"]
 mod embed;
+#[path = "build/interpreters.rs"]
+mod interpreters;
 #[path = "build/stubs.rs"]
 mod stubs;
 #[path = "build/tasks.rs"]
 mod tasks;
-#[path = "build/unwind.rs"]
-mod unwind;
+#[path = "build/templates.rs"]
+mod templates;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -38,10 +40,12 @@ fn run() -> Result<(), Failure> {
     for watched in ["host/build.rs", "host/build", "Cargo.toml", "Cargo.lock"] {
         watch(&root.join(watched));
     }
+    templates::write(&root, &out)?;
     // The tasks first: a missing target is better reported now than after the minutes that the stubs take.
     let tasks = tasks::gather(&root, &out)?;
     let stubs = stubs::gather(&root)?;
-    embed::write(&out, &stubs, &tasks)
+    let interpreters = interpreters::gather(&root)?;
+    embed::write(&out, &stubs, &tasks, &interpreters)
 }
 
 fn repository() -> Result<PathBuf, Failure> {

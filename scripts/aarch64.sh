@@ -1,7 +1,7 @@
 #!/bin/sh
-# Builds the stubs for aarch64 on an x86-64 machine: target/stubs/leaf-aarch64 and hop-aarch64.
+# Builds the stubs for aarch64 on an x86-64 machine: target/stubs/leaf-aarch64, hop-aarch64 and worker-aarch64.
 #
-#   scripts/aarch64.sh           both stubs; costs nothing when nothing changed
+#   scripts/aarch64.sh           all of them; costs nothing when nothing changed
 #   scripts/aarch64.sh prepare   only make the target available, and print the rustc to use
 #
 # The next `cargo build` builds them in; or `WAFT_STUB_DIR=$PWD/target/stubs waft ..` uses them as they are. `make test`
@@ -77,10 +77,10 @@ if [ "$(uname -m)" = aarch64 ]; then
     say 'this is an aarch64 machine: `cargo build` builds these stubs by itself'
     exit 0
 fi
-for kind in leaf hop; do
+for kind in leaf hop worker; do
     stub=$here/target/stubs/$kind-aarch64
     before=$(ls -l --time-style=full-iso "$stub" 2>/dev/null || true)
-    say "building the $kind stub"
+    say "building the $kind"
     scripts/build-stub.sh "$kind" aarch64 "$stub"
     # What the build script of `waft` watches, because it cannot watch files that are not there yet.
     [ "$before" = "$(ls -l --time-style=full-iso "$stub")" ] || touch target/stubs/others

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the tasks waft ships: scripts/build-tasks.sh OUTDIR makes OUTDIR/<name>.wasm for each folder of tasks/.
+# Builds the tasks waft ships: scripts/build-tasks.sh OUTDIR makes OUTDIR/<name>.wasm for each folder of tasks/ that has a
+# program; what tasks share has none.
 #
 # host/build.rs calls it; by hand it is the quickest way to try a change to a task. It costs a fraction of a second when
 # nothing changed. WAFT_TASKS_TARGET_DIR moves cargo's folder (default target/tasks), so that several trees can share it.
@@ -19,8 +20,8 @@ unset CARGO_ENCODED_RUSTFLAGS CARGO_BUILD_TARGET RUSTC_WRAPPER RUSTC_WORKSPACE_W
 RUSTC=$rustc RUSTFLAGS="--remap-path-prefix=$here=/waft --remap-path-prefix=$registry=/registry" CARGO_TARGET_DIR=$build \
     cargo build --quiet --locked --release --target "$target" --manifest-path "$here/tasks/Cargo.toml"
 
-for manifest in "$here"/tasks/*/Cargo.toml; do
-    folder=${manifest%/Cargo.toml}
+for program in "$here"/tasks/*/src/main.rs; do
+    folder=${program%/src/main.rs}
     name=${folder##*/}
     # An unchanged module keeps its time: what is built from it need not be built again.
     cmp -s "$build/$target/release/$name.wasm" "$out/$name.wasm" || {

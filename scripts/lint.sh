@@ -8,7 +8,7 @@ warnings_are_errors=(-- -D warnings)
 
 step 'formatting'
 cargo fmt --all --check
-for guests in sdk tasks tests/guests; do
+for guests in sdk tasks tests/guests tests/guests/componentize; do
     cargo fmt --manifest-path "$guests/Cargo.toml" --all --check
 done
 
@@ -16,13 +16,20 @@ step 'clippy: the workspace'
 cargo clippy --locked --workspace --all-targets "${warnings_are_errors[@]}"
 
 # With the workspace the stub is checked along with the controller's features; by itself it is what targets get.
-step 'clippy: the stub, leaf and hop'
+step 'clippy: the stub: leaf, hop, what runs components, what a site installs and, for tests, the relay that lies'
 cargo clippy --locked -p waft-stub --no-default-features "${warnings_are_errors[@]}"
 cargo clippy --locked -p waft-stub --no-default-features --features hop "${warnings_are_errors[@]}"
+cargo clippy --locked -p waft-stub --no-default-features --features components "${warnings_are_errors[@]}"
+cargo clippy --locked -p waft-stub --no-default-features --features site,liar --all-targets "${warnings_are_errors[@]}"
 
 step 'clippy: sdk and tasks'
 rustc=$(scripts/wasm-toolchain.sh find)
-cargo clippy --locked --manifest-path sdk/Cargo.toml --target-dir target/sdk --all-targets "${warnings_are_errors[@]}"
+for guests in sdk tasks; do
+    cargo clippy --locked --manifest-path "$guests/Cargo.toml" --target-dir target/sdk --workspace --all-targets \
+        "${warnings_are_errors[@]}"
+done
+cargo clippy --locked --manifest-path tests/guests/componentize/Cargo.toml --target-dir target/guests/componentize \
+    --all-targets "${warnings_are_errors[@]}"
 # Clippy reads only what its own compiler wrote: with the compiler from Debian the tasks are compiled, not linted.
 if [ "$rustc" = "$(command -v rustc)" ]; then
     cargo clippy --locked --manifest-path tasks/Cargo.toml --target-dir target/tasks --target wasm32-wasip1 \
@@ -48,6 +55,6 @@ else
     echo 'NOT CHECKED: advisories (RustSec), because their database could not be fetched' >&2
 fi
 cargo deny --locked check "${checks[@]}"
-for guests in sdk tasks tests/guests; do
+for guests in sdk tasks tests/guests tests/guests/componentize; do
     cargo deny --locked --manifest-path "$guests/Cargo.toml" check "${checks[@]}"
 done

@@ -70,11 +70,17 @@ need cc gcc
 if [ "$what" != demo ]; then
     need sshd openssh-server
     need ssh openssh-client
+    need openssl openssl
     need fish fish
     need csh csh
+    need node nodejs
+    need npm npm
+    python3 -c 'import ensurepip, venv' 2>/dev/null || packages="$packages python3-venv"
     need busybox busybox
     need qemu-aarch64-static qemu-user-static
     need python3 python3
+    python3 -m pip --version >/dev/null 2>&1 || packages="$packages python3-pip"
+    need age age
 fi
 install_packages
 scripts/wasm-toolchain.sh >/dev/null
@@ -83,6 +89,8 @@ if [ "$what" != demo ]; then
     # Some machines cannot have it: then its tests say that they are skipped.
     aarch64 || [ "${WAFT_AARCH64:-}" != required ]
     cargo_tool cargo-nextest
+    # What builds tasks in other languages.
+    for language in scripts/languages/*.sh; do "$language" >/dev/null; done
 fi
 if [ "$what" = ci ]; then
     cargo_tool cargo-deny

@@ -4,7 +4,7 @@
 //!   us                                             the target's login shell
 //!   exec 'sh -c ...'  ------------------------->   looks around, says
 //!                     <-------------------------   WAFT1 Linux x86_64 perl 1 1
-//!   x86_64 1183321 1 any - <\n> stub bytes  ---->  takes exactly these, starts the stub on the same pipes
+//!   x86_64 1183321 1 any 5e0f9a31 - <\n> stub    ->  takes exactly these bytes, starts the stub on the same pipes
 //!   frames ...                                     preamble, frames ...
 //! ```
 //!
@@ -16,6 +16,7 @@
 //! in it no single quote, no `!`, no line break.
 
 use crate::intro::Probe;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use waft_proto::msg::{Arch, Delivery, StubKind};
 use waft_proto::run::Problem;
 
@@ -27,6 +28,7 @@ use waft_proto::run::Problem;
 ///
 /// * `set -C`, O_EXCL: /dev/shm is everybody's, and a file or link that somebody laid there under our name
 ///   must not be written through.
+/// * `$i`, a number from us: several containers may have one /dev/shm, and in each the shell has the same process number.
 /// * `room`: perl and python3 hold the stub in memory and try the next directory when one is full; a shell has
 ///   one attempt, so it looks first whether three times the gzip bytes fit (a stub is 2.3 times as large).
 /// * The memfd is close-on-exec (flags 17 = MFD_EXEC and that, 1 for older kernels): whoever inherits it could
@@ -63,7 +65,15 @@ pub fn header(arch: Arch, bytes: u64, gzip: bool, delivery: &Delivery) -> Result
         ));
     }
     let mode = if delivery.no_disk { "mem" } else { "any" };
-    Ok(format!("{} {bytes} {} {mode} {dir}\n", arch.word(), u8::from(gzip)).into_bytes())
+    let (arch, gzip, name) = (arch.word(), u8::from(gzip), name());
+    Ok(format!("{arch} {bytes} {gzip} {mode} {name:08x} {dir}\n").into_bytes())
+}
+
+/// For the name of a stub in a directory. Whoever guesses it gains nothing.
+fn name() -> u32 {
+    // Each of these has keys of its own, from the system's randomness.
+    let mixed = RandomState::new().build_hasher().finish();
+    u32::try_from(mixed >> u32::BITS).unwrap_or_default()
 }
 
 /// The command line of a preinstalled stub.

@@ -197,6 +197,8 @@ impl Driver {
         match io {
             Io::Bytes(_, _, bytes) => {
                 link.bytes_down += bytes.len() as u64;
+                #[cfg(feature = "liar")]
+                let bytes = crate::liar::changed(peer, "up", bytes);
                 self.node.handle_bytes(peer, &bytes, now);
             }
             Io::Started(..) => {
@@ -237,6 +239,8 @@ impl Driver {
             };
             let mut out = Vec::new();
             while out.len() < WRITE_BYTES && self.node.poll_transmit(peer, now, &mut out) {}
+            #[cfg(feature = "liar")]
+            let out = crate::liar::changed(peer, "down", out);
             if !out.is_empty() {
                 link.bytes_up += out.len() as u64;
                 link.idle = link.writer.try_send(out).is_err();

@@ -8,6 +8,8 @@ pub mod delivery;
 pub mod dial;
 pub mod driver;
 pub mod intro;
+#[cfg(feature = "liar")]
+mod liar;
 pub mod process;
 #[cfg(feature = "ssh")]
 pub mod ssh;

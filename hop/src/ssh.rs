@@ -2,23 +2,28 @@
 //! relay; they differ in their [`Login`], which is where keys, passwords and known hosts live (for a relay:
 //! nowhere near it, it asks the controller).
 
+mod channel;
+mod gate;
+mod keys;
+mod login;
+
+pub use gate::Gate;
+pub use keys::{check_host_certificate, fingerprint, is_host_certificate, key_type};
+
 use crate::dial::{self, Dialled, Stubs};
-use crate::driver::unix_now;
-use crate::stream::{Epitaph, Incoming, LinkStream, Outgoing, Pending};
-use russh::client::{AuthResult, Handle, KeyboardInteractiveAuthResponse};
-use russh::keys::agent::AgentIdentity;
-use russh::keys::ssh_key::{self, Certificate, EcdsaCurve, HashAlg, PublicKey};
+use crate::stream::{Epitaph, LinkStream, Pending};
+use channel::{FromChannel, ToChannel};
+use login::log_in;
+use russh::client::{self, Handle};
+use russh::keys::ssh_key::EcdsaCurve;
 use russh::keys::{Algorithm, PublicKeyBase64, PublicKeyOrCertificate};
-use russh::{ChannelMsg, MethodKind, client};
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{DuplexStream, copy_bidirectional};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use waft_proto::msg::{Delivery, StubKind};
 use waft_proto::run::Problem;
 
@@ -34,10 +39,8 @@ const CHANNEL_PORTIONS: usize = 8;
 /// one (russh's 2 MiB), so that the outer never has to wait for the inner to read. It would wait for good: an inner session
 /// that writes does not read until the outer has taken what it writes.
 const TUNNEL_BYTES: usize = 4 << 20;
-/// Public keys tried on one server; sshd gives up after 6 failures (MaxAuthTries).
-const IDENTITIES_MAX: usize = 6;
-/// Rounds of keyboard-interactive questions.
-const QUESTION_ROUNDS_MAX: usize = 4;
+/// From the open channel until the stub's bytes are handed over.
+const DELIVERY_DEADLINE: Duration = Duration::from_secs(300);
 
 /// What the session is about: proof that a request to sign belongs to this host and this connection.
 #[derive(Clone)]
@@ -318,207 +321,6 @@ fn unreachable(address: &Address, error: &io::Error) -> Problem {
     }
 }
 
-/// Public keys first, then questions (keyboard-interactive), then a password, as far as the server offers
-/// them and the login has something to offer.
-async fn log_in(session: &mut Session, address: &Address, login: &dyn Login) -> Result<(), Problem> {
-    let lost = |error: russh::Error| {
-        Problem::new(
-            "ssh.closed",
-            format!("{} ended the session during the login: {}", address.shown(), said(&error)),
-        )
-    };
-    let mut offered: Option<russh::MethodSet> = None;
-    let mut refusal = None;
-    let mut tried = 0;
-    for identity in login.identities().await.into_iter().take(IDENTITIES_MAX) {
-        if offered.as_ref().is_some_and(|methods| !methods.contains(&MethodKind::PublicKey)) {
-            break;
-        }
-        let mut signer = Signer { login, binding: binding(session, address)?, identity: &identity };
-        let certificate = Certificate::from_bytes(&identity).ok();
-        let result = match certificate {
-            Some(certificate) => {
-                let hash = rsa_hash(&certificate.algorithm());
-                session
-                    .handle
-                    .authenticate_certificate_with(&address.user, certificate, hash, &mut signer)
-                    .await
-            }
-            None => {
-                let Ok(key) = PublicKey::from_bytes(&identity) else { continue };
-                let hash = rsa_hash(&key.algorithm());
-                session.handle.authenticate_publickey_with(&address.user, key, hash, &mut signer).await
-            }
-        };
-        tried += 1;
-        match result {
-            Ok(AuthResult::Success) => return Ok(()),
-            Ok(AuthResult::Failure { remaining_methods, .. }) => offered = Some(remaining_methods),
-            Err(Refused::Problem(problem)) => refusal = Some(problem),
-            Err(Refused::Ssh(error)) => return Err(lost(error)),
-        }
-    }
-    if let Some(problem) = refusal {
-        return Err(problem);
-    }
-    let offered = match offered {
-        Some(offered) => offered,
-        None => match session.handle.authenticate_none(&address.user).await.map_err(lost)? {
-            AuthResult::Success => return Ok(()),
-            AuthResult::Failure { remaining_methods, .. } => remaining_methods,
-        },
-    };
-    if offered.contains(&MethodKind::Password)
-        && let Some(password) = login.answer(&format!("{}@{}'s password: ", address.user, address.name)).await
-        && session.handle.authenticate_password(&address.user, password).await.map_err(lost)?.success()
-    {
-        return Ok(());
-    }
-    if offered.contains(&MethodKind::KeyboardInteractive)
-        && questions(session, address, login).await.map_err(lost)?
-    {
-        return Ok(());
-    }
-    let methods: Vec<&str> = offered.iter().map(<&str>::from).collect();
-    let asks = offered.contains(&MethodKind::Password) || offered.contains(&MethodKind::KeyboardInteractive);
-    let passwords = if asks {
-        "; a password is asked for at a terminal, behind a hop only with `via_mode = \"tunnel\"`"
-    } else {
-        ""
-    };
-    Err(Problem::new(
-        "ssh.auth",
-        format!(
-            "{} refused the login of {} ({tried} keys tried; it accepts: {})",
-            address.shown(),
-            address.user,
-            if methods.is_empty() { "nothing more".to_owned() } else { methods.join(", ") }
-        ),
-    )
-    .hint(format!(
-        "check the user and the key (`--identity`, `identity` in the inventory, or a running ssh-agent){passwords}"
-    )))
-}
-
-fn rsa_hash(algorithm: &Algorithm) -> Option<HashAlg> {
-    matches!(algorithm, Algorithm::Rsa { .. }).then_some(HashAlg::Sha512)
-}
-
-async fn questions(
-    session: &mut Session,
-    address: &Address,
-    login: &dyn Login,
-) -> Result<bool, russh::Error> {
-    let mut reply = session.handle.authenticate_keyboard_interactive_start(&address.user, None).await?;
-    for _ in 0..QUESTION_ROUNDS_MAX {
-        let prompts = match reply {
-            KeyboardInteractiveAuthResponse::Success => return Ok(true),
-            KeyboardInteractiveAuthResponse::Failure { .. } => return Ok(false),
-            KeyboardInteractiveAuthResponse::InfoRequest { prompts, .. } => prompts,
-        };
-        let mut answers = Vec::new();
-        for prompt in prompts {
-            match login.answer(&prompt.prompt).await {
-                Some(answer) => answers.push(answer),
-                None => return Ok(false),
-            }
-        }
-        reply = session.handle.authenticate_keyboard_interactive_respond(answers).await?;
-    }
-    Ok(false)
-}
-
-fn binding(session: &Session, address: &Address) -> Result<Binding, Problem> {
-    let binding = session.handle.agent_session_binding().ok_or_else(|| {
-        Problem::new(
-            "ssh.handshake",
-            format!("the session with {} has no identity to sign for", address.shown()),
-        )
-    })?;
-    Ok(Binding {
-        host_key: binding.host_key().to_vec(),
-        session_id: binding.session_id().to_vec(),
-        host_signature: binding.signature().to_vec(),
-    })
-}
-
-struct Signer<'a> {
-    login: &'a dyn Login,
-    binding: Binding,
-    identity: &'a [u8],
-}
-
-enum Refused {
-    Problem(Problem),
-    Ssh(russh::Error),
-}
-
-impl From<russh::SendError> for Refused {
-    fn from(_: russh::SendError) -> Refused {
-        Refused::Ssh(russh::Error::SendError)
-    }
-}
-
-impl russh::Signer for Signer<'_> {
-    type Error = Refused;
-
-    async fn auth_sign(
-        &mut self,
-        key: &AgentIdentity,
-        hash_alg: Option<HashAlg>,
-        mut to_sign: Vec<u8>,
-    ) -> Result<Vec<u8>, Refused> {
-        let algorithm = match key {
-            AgentIdentity::PublicKey { key, .. } => key.algorithm(),
-            AgentIdentity::Certificate { certificate, .. } => certificate.algorithm(),
-        };
-        let algorithm = match algorithm {
-            Algorithm::Rsa { .. } => Algorithm::Rsa { hash: hash_alg },
-            other => other,
-        };
-        let algorithm = algorithm.to_string();
-        let signature = self
-            .login
-            .sign(self.binding.clone(), self.identity, algorithm, to_sign.clone())
-            .await
-            .map_err(Refused::Problem)?;
-        // russh wants the request with the signature behind it, as an SSH string.
-        let length = u32::try_from(signature.len()).unwrap_or(u32::MAX);
-        to_sign.extend_from_slice(&length.to_be_bytes());
-        to_sign.extend_from_slice(&signature);
-        Ok(to_sign)
-    }
-}
-
-/// Whether a host certificate is good for a name: signed by one of the authorities, a host certificate,
-/// for this name, and valid now.
-pub fn check_host_certificate(
-    certificate: &Certificate,
-    name: &str,
-    authorities: &[PublicKey],
-    now_unix: u64,
-) -> Result<(), String> {
-    if !certificate.cert_type().is_host() {
-        return Err("it is a user's certificate".to_owned());
-    }
-    let principals = certificate.valid_principals();
-    if !principals.is_empty() && !principals.iter().any(|principal| principal == name) {
-        return Err(format!("it is for {}", principals.join(", ")));
-    }
-    let fingerprints: Vec<_> = authorities.iter().map(|key| key.fingerprint(HashAlg::Sha256)).collect();
-    certificate
-        .validate_at(now_unix, fingerprints.iter())
-        .map_err(|_| "no known authority signed it, or its time is over".to_owned())
-}
-
-/// The same for wire forms: whether `key` is such a certificate.
-pub fn is_host_certificate(key: &[u8], name: &str, authorities: &[Vec<u8>]) -> bool {
-    let authorities: Vec<PublicKey> =
-        authorities.iter().filter_map(|authority| PublicKey::from_bytes(authority).ok()).collect();
-    Certificate::from_bytes(key)
-        .is_ok_and(|certificate| check_host_certificate(&certificate, name, &authorities, unix_now()).is_ok())
-}
-
 impl Session {
     /// Keeps the session that this one goes through.
     pub fn keeping(self, carrier: Session) -> Session {
@@ -562,106 +364,6 @@ impl Session {
         // Ends with either side, and the other then sees that end.
         tokio::spawn(async move { copy_bidirectional(&mut channel, &mut theirs).await });
         Ok(ours)
-    }
-}
-
-struct FromChannel {
-    from: russh::ChannelReadHalf,
-    epitaph: Epitaph,
-}
-
-impl Incoming for FromChannel {
-    fn next(&mut self) -> Pending<'_, Option<Vec<u8>>> {
-        Box::pin(async {
-            loop {
-                match self.from.wait().await? {
-                    ChannelMsg::Data { data } if !data.is_empty() => return Some(data.to_vec()),
-                    ChannelMsg::ExtendedData { data, .. } => self.epitaph.stderr(&data),
-                    ChannelMsg::ExitStatus { exit_status } => {
-                        self.epitaph.exit(format!("exit status {exit_status}"));
-                    }
-                    ChannelMsg::ExitSignal { signal_name, .. } => {
-                        let name = match signal_name {
-                            russh::Sig::Custom(name) => name,
-                            name => format!("{name:?}"),
-                        };
-                        self.epitaph.exit(format!("killed by SIG{name}"));
-                    }
-                    ChannelMsg::Failure => {
-                        self.epitaph.exit("the server refused to run a command");
-                        return None;
-                    }
-                    ChannelMsg::Close => return None,
-                    _ => {}
-                }
-            }
-        })
-    }
-}
-
-struct ToChannel(russh::ChannelWriteHalf<client::Msg>);
-
-impl Outgoing for ToChannel {
-    fn send(&mut self, bytes: Vec<u8>) -> Pending<'_, io::Result<()>> {
-        Box::pin(async move {
-            self.0.data_bytes(bytes).await.map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-        })
-    }
-}
-
-/// The key type's name of a public key in wire form: `ssh-ed25519`.
-pub fn key_type(wire: &[u8]) -> Option<String> {
-    let length = usize::try_from(u32::from_be_bytes(*wire.first_chunk::<4>()?)).ok()?;
-    let name = wire.get(4..4usize.checked_add(length)?)?;
-    String::from_utf8(name.to_vec()).ok()
-}
-
-/// `ssh-ed25519 SHA256:...`, for messages about keys.
-pub fn fingerprint(wire: &[u8]) -> String {
-    match PublicKey::from_bytes(wire) {
-        Ok(key) => format!("{} {}", key.algorithm(), key.fingerprint(HashAlg::Sha256)),
-        Err(_) => match Certificate::from_bytes(wire) {
-            Ok(certificate) => format!(
-                "certificate {}",
-                ssh_key::PublicKey::from(certificate.public_key().clone()).fingerprint(HashAlg::Sha256)
-            ),
-            Err(_) => "of an unknown kind".to_owned(),
-        },
-    }
-}
-
-/// Logins under way at one sshd, at most; its MaxStartups begins to refuse at 10.
-const LOGINS_PER_SERVER_MAX: usize = 8;
-/// Logins under way in all: each costs both ends some milliseconds of CPU and us a descriptor.
-const LOGINS_MAX: usize = 64;
-/// From the open channel until the stub's bytes are handed over.
-const DELIVERY_DEADLINE: Duration = Duration::from_secs(300);
-
-/// Bounds the logins that are under way at a time. One per node that dials.
-pub struct Gate {
-    all: Semaphore,
-    servers: Mutex<HashMap<(String, u16), Arc<Semaphore>>>,
-}
-
-impl Default for Gate {
-    fn default() -> Gate {
-        Gate { all: Semaphore::new(LOGINS_MAX), servers: Mutex::default() }
-    }
-}
-
-impl Gate {
-    fn server(&self, address: &Address) -> Arc<Semaphore> {
-        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (address.host.clone(), address.port);
-        servers.entry(key).or_insert_with(|| Arc::new(Semaphore::new(LOGINS_PER_SERVER_MAX))).clone()
-    }
-
-    /// Does a login when there is room for it. The login's own time begins then.
-    pub async fn pass<T>(&self, address: &Address, login: impl Future<Output = T>) -> T {
-        let server = self.server(address);
-        let _one = server.acquire().await;
-        let _any = self.all.acquire().await;
-        login.await
     }
 }
 

@@ -1,5 +1,6 @@
-//! `embedded.rs`: two tables over `include_bytes!`, so that rustc never parses the bytes.
+//! `embedded.rs`: three tables over `include_bytes!`, so that rustc never parses the bytes.
 
+use crate::interpreters::Packed;
 use crate::stubs::Stub;
 use crate::tasks::Task;
 use crate::{Failure, failed};
@@ -8,12 +9,17 @@ use std::fs;
 use std::num::NonZeroU64;
 use std::path::Path;
 
-pub(crate) fn write(out: &Path, stubs: &[Stub], tasks: &[Task]) -> Result<(), Failure> {
+pub(crate) fn write(
+    out: &Path,
+    stubs: &[Stub],
+    tasks: &[Task],
+    interpreters: &[Packed],
+) -> Result<(), Failure> {
     let mut text = String::from(
         "/// A stub as it is sent.\n\
          pub struct EmbeddedStub {\n    \
              /// As `uname -m` prints it.\n    pub arch: &'static str,\n    \
-             /// `leaf` or `hop`.\n    pub kind: &'static str,\n    \
+             /// `leaf`, `hop` or `worker`.\n    pub kind: &'static str,\n    \
              pub gz: &'static [u8],\n    \
              /// Bytes after gunzip.\n    pub raw_len: u64,\n    \
              /// blake3 of `gz`.\n    pub hash: [u8; 32],\n}\n\n\
@@ -28,14 +34,17 @@ pub(crate) fn write(out: &Path, stubs: &[Stub], tasks: &[Task]) -> Result<(), Fa
         // `{:?}` of a path is a Rust string literal.
         let _ = writeln!(text, "    ({:?}, include_bytes!({:?})),", task.name, task.file);
     }
+    text += "];\n\n/// Name of each interpreter that is built in, and the gzip of its component.\npub static INTERPRETERS: &[(&str, &[u8])] = &[\n";
+    for packed in interpreters {
+        let _ = writeln!(text, "    ({:?}, include_bytes!({:?})),", packed.name, packed.file);
+    }
     text += "];\n";
     let file = out.join("embedded.rs");
     fs::write(&file, text).map_err(|e| failed("write", &file, &e))
 }
 
 fn stub_entry(out: &Path, stub: &Stub) -> Result<String, Failure> {
-    let mut raw = fs::read(&stub.file).map_err(|e| failed("read", &stub.file, &e))?;
-    crate::unwind::blank(&mut raw);
+    let raw = fs::read(&stub.file).map_err(|e| failed("read", &stub.file, &e))?;
     let file = out.join(format!("{}-{}.gz", stub.kind, stub.arch));
     // Of what `file` is the gzip, and made how, so that a stub that did not change is not compressed again.
     let of = file.with_extension("of");

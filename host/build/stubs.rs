@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::SystemTime;
 
-const KINDS: [&str; 2] = ["leaf", "hop"];
+/// `worker` runs components for the other two.
+const KINDS: [&str; 3] = ["leaf", "hop", "worker"];
 const ARCHES: [&str; 2] = ["x86_64", "aarch64"];
 
 /// What a stub is made of, as in scripts/build-stub.sh. Not whole folders: those of proto/fuzz fill up with what the
@@ -65,7 +66,7 @@ fn in_dir(dir: &Path) -> Vec<Stub> {
     stubs.filter(|stub| stub.file.is_file()).collect()
 }
 
-/// Builds both kinds for the architecture the controller is built for. Those of another one, made by
+/// Builds all kinds for the architecture the controller is built for. Those of another one, made by
 /// scripts/aarch64.sh, are taken along when they are there.
 fn build(root: &Path) -> Result<Vec<Stub>, Failure> {
     let arch = variable("CARGO_CFG_TARGET_ARCH")?;
@@ -185,13 +186,11 @@ pub(crate) fn forget_outer_cargo(command: &mut Command) {
 
 /// Leaves an unchanged file alone: its time decides whether this script, and so the controller's link, runs again.
 fn copy_if_new(from: &Path, to: &Path) -> Result<(), Failure> {
-    let mut new = fs::read(from).map_err(|e| failed("read", from, &e))?;
-    crate::unwind::blank(&mut new);
+    let new = fs::read(from).map_err(|e| failed("read", from, &e))?;
     if fs::read(to).is_ok_and(|old| old == new) {
         return Ok(());
     }
     let partial = to.with_extension("partial");
     fs::copy(from, &partial).map_err(|e| failed("write", &partial, &e))?;
-    fs::write(&partial, &new).map_err(|e| failed("write", &partial, &e))?;
     fs::rename(&partial, to).map_err(|e| failed("write", to, &e))
 }

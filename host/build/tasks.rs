@@ -24,10 +24,11 @@ pub(crate) fn gather(root: &Path, out: &Path) -> Result<Vec<Task>, Failure> {
     for source in sources {
         watch(&root.join(source));
     }
-    let names = names(&root.join("tasks"))?;
-    for name in &names {
-        watch(&root.join("tasks").join(name));
+    for folder in folders(&root.join("tasks"), "Cargo.toml")? {
+        watch(&root.join("tasks").join(folder));
     }
+    // What tasks share is a package without a program.
+    let names = folders(&root.join("tasks"), "src/main.rs")?;
 
     require_wasm(root)?;
     let built = out.join("tasks");
@@ -41,10 +42,10 @@ pub(crate) fn gather(root: &Path, out: &Path) -> Result<Vec<Task>, Failure> {
     Ok(names.into_iter().map(|name| Task { file: built.join(format!("{name}.wasm")), name }).collect())
 }
 
-/// The folders of tasks/ that are packages, sorted so that the same tree gives the same program.
-fn names(dir: &Path) -> Result<Vec<String>, Failure> {
+/// The folders of tasks/ that have such a file, sorted so that the same tree gives the same program.
+fn folders(dir: &Path, file: &str) -> Result<Vec<String>, Failure> {
     let entries = fs::read_dir(dir).map_err(|e| failed("read the folder", dir, &e))?;
-    let packages = entries.flatten().filter(|entry| entry.path().join("Cargo.toml").is_file());
+    let packages = entries.flatten().filter(|entry| entry.path().join(file).is_file());
     let mut names: Vec<String> = packages.filter_map(|entry| entry.file_name().into_string().ok()).collect();
     names.sort();
     Ok(names)

@@ -4,10 +4,13 @@
 //! [`child`]) behind the kernel's walls ([`walls`]), with bounded memory, CPU and wall time and an empty environment:
 //! the module comes by a pipe, the artifact goes by a pipe, and there is nothing else that it can reach.
 //!
-//! The cache is a directory of files named after module and engine. Each begins with the hash of the rest, so
-//! that a damaged one is noticed and made again. Losing it costs time only.
+//! The cache is a directory of files named after module and engine. Each begins with the hash of its module and that of
+//! the rest, so that one which was damaged, or which has the name of another, is noticed and made again. Losing it costs
+//! time only.
 
+mod advice;
 pub mod child;
+pub mod component;
 pub mod walls;
 
 use crate::files;
@@ -19,7 +22,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
-use waft_engine::imports;
+use waft_engine::{Form, imports};
 use waft_proto::id::Hash;
 use waft_proto::limits::BLOB_BYTES_MAX;
 use waft_proto::msg::{Arch, Engine, Profile};
@@ -37,7 +40,7 @@ pub const MODULE_BYTES_MAX: usize = 256 << 20;
 /// What the child says when something is wrong, bytes of it that are shown.
 const WORDS_BYTES_MAX: u64 = 2000;
 /// The first bytes of a file in the cache.
-const CACHE_MAGIC: &[u8; 8] = b"waftart1";
+const CACHE_MAGIC: &[u8; 8] = b"waftart2";
 
 /// What one compilation may take.
 #[derive(Clone, Copy, Debug)]
@@ -83,21 +86,22 @@ impl Cache {
         Cache { compiler: Some(program), ..self }
     }
 
-    fn file(&self, module: Hash, engine: Engine) -> Option<PathBuf> {
-        let key = waft_engine::artifact_key(engine).ok()?;
+    fn file(&self, (module, form): (Hash, Form), engine: Engine) -> Option<PathBuf> {
+        let key = waft_engine::artifact_key(engine, form).ok()?;
         Some(self.dir.as_ref()?.join(format!("{module}-{key}")))
     }
 
-    fn load(&self, module: Hash, engine: Engine) -> Option<Vec<u8>> {
+    fn load(&self, module: (Hash, Form), engine: Engine) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.file(module, engine)?).ok()?;
-        let rest = bytes.strip_prefix(CACHE_MAGIC)?;
+        let rest = bytes.strip_prefix(CACHE_MAGIC)?.strip_prefix(&module.0.0)?;
         let (hash, artifact) = rest.split_first_chunk::<32>()?;
         (Hash::of(artifact).0 == *hash).then(|| artifact.to_vec())
     }
 
-    fn keep(&self, module: Hash, engine: Engine, artifact: &[u8]) {
+    fn keep(&self, module: (Hash, Form), engine: Engine, artifact: &[u8]) {
         let Some(file) = self.file(module, engine) else { return };
         let mut bytes = CACHE_MAGIC.to_vec();
+        bytes.extend_from_slice(&module.0.0);
         bytes.extend_from_slice(&Hash::of(artifact).0);
         bytes.extend_from_slice(artifact);
         if let Err(error) = files::write_private(&file, &bytes) {
@@ -122,6 +126,10 @@ pub fn check_imports(name: &str, wasm: &[u8]) -> Result<(), Vec<Problem>> {
             .hint("the file may be truncated, or use a WebAssembly proposal that waft does not enable"),
         ]
     };
+    if Form::of_wasm(wasm) == Form::Component {
+        let problems = component::check(name, &component::outside(wasm).map_err(broken)?);
+        return if problems.is_empty() { Ok(()) } else { Err(problems) };
+    }
     let mut unknown = BTreeSet::new();
     for payload in Parser::new(0).parse_all(wasm) {
         if let Payload::ImportSection(section) = payload.map_err(broken)? {
@@ -130,20 +138,21 @@ pub fn check_imports(name: &str, wasm: &[u8]) -> Result<(), Vec<Problem>> {
                 let known = matches!(import.ty, TypeRef::Func(_) | TypeRef::FuncExact(_))
                     && imports::functions(import.module).contains(&import.name);
                 if !known {
-                    unknown.insert(format!("{}.{}", import.module, import.name));
+                    unknown.insert((import.module.to_owned(), import.name.to_owned()));
                 }
             }
         }
     }
-    Validator::new_with_features(waft_engine::parser_features()).validate_all(wasm).map_err(broken)?;
+    // Who built it for something else is told so, and not what that has beyond our features.
     if unknown.is_empty() {
-        return Ok(());
+        let mut validator = Validator::new_with_features(waft_engine::parser_features(Form::Module));
+        return validator.validate_all(wasm).map(|_| ()).map_err(broken);
     }
     Err(unknown
         .into_iter()
-        .map(|import| {
-            Problem::new("task.import", format!("{name} imports {import}, which no host of waft offers"))
-                .hint("tasks are WASI 0.1 commands (wasm32-wasip1) that may also import waft_v1: exec, facts, take")
+        .map(|(module, function)| {
+            let text = format!("{name} imports {module}.{function}, which no host of waft offers");
+            Problem::new("task.import", text).hint(advice::of_module(&module, &function))
         })
         .collect())
 }
@@ -162,17 +171,12 @@ fn check_header(name: &str, wasm: &[u8]) -> Result<(), Problem> {
         )
         .hint("give the compiled .wasm file; text (.wat) and sources are never compiled by waft"));
     }
-    if Parser::is_component(wasm) {
-        return Err(Problem::new(
-            "task.component",
-            format!("{name} is a component (WASI 0.2); this release runs core modules (WASI 0.1)"),
-        )
-        .hint("build it for wasm32-wasip1"));
-    }
-    if !Parser::is_core_wasm(wasm) {
+    if !Parser::is_core_wasm(wasm) && Form::of_wasm(wasm) == Form::Module {
         return Err(Problem::new(
             "task.version",
-            format!("{name} is WebAssembly of another version than 1, or it ends after its first bytes"),
+            format!(
+                "{name} is WebAssembly of another version than 1 (or 13, of a component), or it ends after its first bytes"
+            ),
         ));
     }
     Ok(())
@@ -188,7 +192,7 @@ pub async fn artifact(
 ) -> Result<Vec<u8>, Problem> {
     check_header(name, wasm)?;
     let engine = Engine { arch, profile };
-    let module = Hash::of(wasm);
+    let module = (Hash::of(wasm), Form::of_wasm(wasm));
     if let Some(artifact) = cache.load(module, engine) {
         return Ok(artifact);
     }

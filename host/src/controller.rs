@@ -7,39 +7,36 @@
 //!                            <- requests to sign ------+
 //! ```
 
+mod job;
+mod relay;
+
 use crate::identity;
 use crate::memory::Memory;
-use crate::ssh::keys::{Places, Ring, Rings};
-use crate::ssh::known_hosts;
-use crate::ssh::login::Direct;
-use crate::ssh::settings::{OpenSsh, Settings};
-use crate::ssh::signer::{Order as SignOrder, Orders};
+use crate::ssh::keys::{Ring, Rings};
+use crate::ssh::settings::Settings;
+use crate::ssh::signer::Orders;
 use crate::stubs::Shelf;
-use crate::tree::{Endpoint, Shape, ShapeNode, Transport};
+use crate::tree::{Endpoint, Shape, ShapeNode};
 use ed25519_dalek::SigningKey;
-use std::cmp::Reverse;
+use job::{DialJob, places};
+use relay::DialPart;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use waft_hop::dial::{self, Dialled};
+use waft_hop::dial::Dialled;
 use waft_hop::driver::{Driver, unix_now};
-use waft_hop::process;
-use waft_hop::ssh::{self, Address, Gate, Session};
+use waft_hop::ssh::Gate;
 use waft_hop::stream::Pending;
 use waft_policy::site::key_text;
 use waft_proto::id::{NodeId, NodeRange};
-use waft_proto::limits::{DIAL_TARGETS_MAX, SHUTDOWN_MS};
-use waft_proto::msg::{Arch, Delivery, Dial, DialTarget, Hello, Order, Report, StubBlob, StubKind};
+use waft_proto::limits::SHUTDOWN_MS;
+use waft_proto::msg::{Arch, Delivery, Hello, Order, Report};
 use waft_proto::node::{Charge, Event, Node, Peer};
 use waft_proto::run::Problem;
 use waft_proto::seal::{identity_text, is_signed};
 
-/// Hosts that ssh's ProxyJump may lead through, one behind the other.
-const JUMPS_MAX: usize = 8;
-/// Logins that one relay may have under way by our order: a signature must be asked for within a minute.
-const ORDERS_PER_RELAY_MAX: usize = 2 * DIAL_TARGETS_MAX;
 /// Results of dials and resolutions that wait for the loop.
 const DONE: usize = 64;
 
@@ -99,12 +96,6 @@ pub struct Controller {
     warned_shared: bool,
 }
 
-struct DialPart {
-    target: DialTarget,
-    identities: Vec<Vec<u8>>,
-    connect_ms: u32,
-}
-
 /// What a controller is made of.
 pub struct Setup {
     pub resolver: Arc<dyn Resolver>,
@@ -114,9 +105,36 @@ pub struct Setup {
     pub key: Option<SigningKey>,
 }
 
+/// What it takes to connect once more, with the keys that are open already.
+#[derive(Clone)]
+pub struct Redial {
+    resolver: Arc<dyn Resolver>,
+    shelf: Arc<Shelf>,
+    key: SigningKey,
+    rings: Arc<Rings>,
+    gate: Arc<Gate>,
+}
+
+impl Redial {
+    pub fn start(&self, shape: Arc<Shape>) -> Result<Controller, Problem> {
+        let (resolver, shelf, key) = (self.resolver.clone(), self.shelf.clone(), Some(self.key.clone()));
+        let setup = Setup { resolver, shelf, memory: Memory::none(), key };
+        Controller::begin_all(shape, setup, self.rings.clone(), self.gate.clone())
+    }
+}
+
 impl Controller {
     /// Begins to connect everything in the shape.
     pub fn start(shape: Arc<Shape>, setup: Setup) -> Result<Controller, Problem> {
+        Controller::begin_all(shape, setup, Arc::default(), Arc::default())
+    }
+
+    fn begin_all(
+        shape: Arc<Shape>,
+        setup: Setup,
+        rings: Arc<Rings>,
+        gate: Arc<Gate>,
+    ) -> Result<Controller, Problem> {
         let key = setup.key.map_or_else(identity::passing, Ok)?;
         let (to_done, done) = mpsc::channel(DONE);
         let mut controller = Controller {
@@ -125,8 +143,8 @@ impl Controller {
             resolver: setup.resolver,
             shelf: setup.shelf,
             memory: setup.memory,
-            rings: Arc::default(),
-            gate: Arc::default(),
+            rings,
+            gate,
             orders: Orders::default(),
             queued: BTreeMap::new(),
             signing: HashMap::new(),
@@ -151,6 +169,16 @@ impl Controller {
             controller.begin(node);
         }
         Ok(controller)
+    }
+
+    pub fn redial(&self) -> Redial {
+        Redial {
+            resolver: self.resolver.clone(),
+            shelf: self.shelf.clone(),
+            key: self.key.clone(),
+            rings: self.rings.clone(),
+            gate: self.gate.clone(),
+        }
     }
 
     pub fn shape(&self) -> &Arc<Shape> {
@@ -372,150 +400,6 @@ impl Controller {
         });
     }
 
-    fn queue_behind_relay(&mut self, id: NodeId, ring: Arc<Ring>, settings: Settings) {
-        let shape = self.shape.clone();
-        let Some(node) = shape.node(id) else { return };
-        if self.gone.contains(&node.parent) {
-            return;
-        }
-        let name = &node.endpoint.name;
-        let (known_name, known_port) = settings.known_name();
-        let known = known_hosts::lookup(&settings.known_hosts, known_name, known_port);
-        if known.keys.is_empty() && known.authorities.is_empty() {
-            let behind = shape.path(node.parent).join(" > ");
-            let problem = Problem::new(
-                "ssh.host_key",
-                format!("the host key of {name} is not known, and unknown keys are not accepted through a hop ({behind})"),
-            )
-            .hint("add its key to known_hosts, or set `via_mode = \"tunnel\"` for it: then you log in end to end");
-            return self.left(id, false, problem);
-        }
-        let identities = ring.wires();
-        if identities.is_empty() {
-            let problem = Problem::new(
-                "ssh.auth",
-                format!(
-                    "there is no key to log in to {name} with, and passwords never go through a hop{}",
-                    troubles(&ring)
-                ),
-            )
-            .hint("give a key with `--identity` or start an agent, or set `via_mode = \"tunnel\"` for it");
-            return self.left(id, false, problem);
-        }
-        self.signing.insert(id, ring);
-        let host = settings.known_as.clone().unwrap_or_else(|| settings.host.clone());
-        let order = SignOrder {
-            relay: node.parent,
-            name: name.clone(),
-            host: host.clone(),
-            user: settings.user.clone(),
-            known: known.clone(),
-            identities: identities.clone(),
-        };
-        self.orders.give(id, order, Instant::now());
-        let target = DialTarget {
-            node: id,
-            last: node.last,
-            kind: node.kind,
-            name: name.clone(),
-            host: settings.host.clone(),
-            port: settings.port,
-            user: settings.user.clone(),
-            host_keys: known.keys,
-            host_cas: known.authorities,
-            delivery: self.delivery(&node.endpoint, false),
-        };
-        let connect_ms = u32::try_from(settings.connect_timeout.as_millis()).unwrap_or(u32::MAX);
-        let part = DialPart { target, identities, connect_ms };
-        self.queued.entry(node.parent).or_default().0.push_back(part);
-        self.send_dials(node.parent);
-    }
-
-    /// Orders a relay's next dials, as many as may be under way: those with the same keys in one message.
-    fn send_dials(&mut self, relay: NodeId) {
-        // An order for a relay that its own parent does not know yet would be lost.
-        if !self.is_routable(relay) {
-            return;
-        }
-        // Wait for the siblings, so that one order holds them all.
-        let shape = self.shape.clone();
-        let Some((queue, under_way)) = self.queued.get_mut(&relay) else { return };
-        let settled = shape
-            .children(relay)
-            .all(|node| self.gone.contains(&node.id) || self.signing.contains_key(&node.id));
-        if !settled {
-            return;
-        }
-        let stubs: Vec<StubBlob> = self.shelf.all().map(|stub| stub.blob.clone()).collect();
-        let mut messages = Vec::new();
-        while under_way.len() < ORDERS_PER_RELAY_MAX && !queue.is_empty() {
-            let Some(first) = queue.front() else { break };
-            let (identities, connect_ms) = (first.identities.clone(), first.connect_ms);
-            let mut targets = Vec::new();
-            while targets.len() < DIAL_TARGETS_MAX.min(ORDERS_PER_RELAY_MAX - under_way.len())
-                && let Some(part) =
-                    queue.pop_front_if(|part| part.identities == identities && part.connect_ms == connect_ms)
-            {
-                targets.push(part.target);
-            }
-            under_way.extend(targets.iter().map(|target| target.node));
-            let kinds: Vec<StubKind> = targets.iter().map(|target| target.kind).collect();
-            let arches: Vec<Arch> = targets
-                .iter()
-                .filter_map(|target| self.memory.recall(&target.name))
-                .map(|remembered| remembered.arch)
-                .collect();
-            // The likeliest of each kind is first, and is sent along; the relay asks for another when it meets such
-            // a machine.
-            let mut stubs: Vec<StubBlob> =
-                stubs.iter().filter(|stub| kinds.contains(&stub.kind)).cloned().collect();
-            let likely = |arch| arches.iter().filter(|known| **known == arch).count();
-            stubs.sort_by_key(|stub| Reverse((likely(stub.arch), Some(stub.arch) == Arch::here())));
-            messages.push((
-                targets.iter().map(|target| target.node).collect::<Vec<_>>(),
-                Dial { targets, stubs, identities, connect_ms },
-            ));
-        }
-        let now = Instant::now();
-        for (nodes, dial) in messages {
-            nodes.iter().for_each(|node| self.orders.restart(*node, now));
-            self.ordered.extend(nodes.iter().copied());
-            self.seen.push_back(Seen::Ordered);
-            self.order(vec![NodeRange::one(relay)], Order::Dial(dial));
-            // Those among them that are relays may now get orders of their own.
-            nodes.iter().for_each(|node| self.send_dials(*node));
-        }
-        if !self.warned_shared {
-            let shared = self.orders.shared_host_keys();
-            if let Some((one, other)) = shared.first() {
-                self.warned_shared = true;
-                let more = if shared.len() > 1 {
-                    format!(" (and {} more pairs)", shared.len() - 1)
-                } else {
-                    String::new()
-                };
-                self.seen.push_back(Seen::Warning(
-                    Problem::new(
-                        "ssh.shared_key",
-                        format!("{one} and {other} have the same host key{more}: a hop could pass off one as the other"),
-                    )
-                    .hint("give each host a key of its own"),
-                ));
-            }
-        }
-    }
-
-    /// A relay's dial came to an end, one way or the other: room for the next.
-    fn dial_done(&mut self, id: NodeId) {
-        let Some(parent) = self.shape.node(id).map(|node| node.parent) else { return };
-        if let Some((_, under_way)) = self.queued.get_mut(&parent) {
-            under_way.remove(&id);
-        }
-        if parent != NodeId::ROOT {
-            self.send_dials(parent);
-        }
-    }
-
     fn event(&mut self, event: Event) {
         match event {
             Event::Report { from, report, charge } => self.report(from, report, charge),
@@ -600,135 +484,5 @@ impl Controller {
         let _ = tokio::time::timeout(Duration::from_millis(SHUTDOWN_MS), wait).await;
         let stuck = self.shape.children(NodeId::ROOT).filter(|node| self.up.contains_key(&node.id));
         stuck.map(|node| node.endpoint.name.clone()).collect()
-    }
-}
-
-fn troubles(ring: &Ring) -> String {
-    if ring.troubles.is_empty() { String::new() } else { format!(" ({})", ring.troubles.join("; ")) }
-}
-
-fn places(settings: &Settings) -> Places {
-    Places {
-        files: settings.identities.clone(),
-        certificates: settings.certificates.clone(),
-        only: settings.identities_only,
-        agent: settings.agent.clone(),
-    }
-}
-
-/// One dial by the controller itself.
-struct DialJob {
-    name: String,
-    kind: StubKind,
-    transport: Transport,
-    delivery: Delivery,
-    tunnel: Vec<Endpoint>,
-    settings: Settings,
-    resolver: Arc<dyn Resolver>,
-    rings: Arc<Rings>,
-    gate: Arc<Gate>,
-    shelf: Arc<Shelf>,
-}
-
-impl DialJob {
-    async fn run(self) -> Result<Dialled, Problem> {
-        match self.transport {
-            Transport::Ssh => {
-                let session = self.session().await?;
-                ssh::deliver(session, self.kind, &self.delivery, self.shelf.as_ref()).await
-            }
-            Transport::OpenSsh => {
-                let line = dial::command(&self.delivery)?;
-                let OpenSsh { options, host } = self.settings.openssh.clone();
-                let mut args = options;
-                args.extend(["-T", "-o", "ClearAllForwardings=yes", "-o"].map(str::to_owned));
-                args.push(format!("ConnectTimeout={}", self.settings.connect_timeout.as_secs().max(1)));
-                for identity in &self.settings.identities {
-                    args.extend(["-i".to_owned(), identity.display().to_string()]);
-                }
-                args.extend([
-                    "-p".to_owned(),
-                    self.settings.port.to_string(),
-                    "-l".to_owned(),
-                    self.settings.user.clone(),
-                ]);
-                args.extend(["--".to_owned(), host, line]);
-                let stream = process::spawn("ssh", &args)?;
-                dial::deliver(&self.name, self.kind, &self.delivery, self.shelf.as_ref(), stream).await
-            }
-            Transport::Local => {
-                let line = dial::command(&self.delivery)?;
-                let stream = process::spawn("sh", &["-c", line.as_str()])?;
-                dial::deliver(&self.name, self.kind, &self.delivery, self.shelf.as_ref(), stream).await
-            }
-        }
-    }
-
-    /// A session with the target, through the tunnel's hosts when there are any.
-    async fn session(&self) -> Result<Session, Problem> {
-        let mut before: Option<Session> = None;
-        for settings in self.chain().await? {
-            before = Some(self.step(&settings, before).await?);
-        }
-        self.step(&self.settings, before).await
-    }
-
-    /// The hosts before the target, nearest first. As for ssh, the first of them may have a ProxyJump of its own.
-    async fn chain(&self) -> Result<Vec<Settings>, Problem> {
-        if !self.tunnel.is_empty() {
-            return self.resolve_all(&self.tunnel).await;
-        }
-        let mut chain = self.resolve_all(&self.settings.jump).await?;
-        while let Some(before) = chain.first().map(|first| first.jump.clone()).filter(|jump| !jump.is_empty())
-        {
-            let mut longer = self.resolve_all(&before).await?;
-            longer.append(&mut chain);
-            chain = longer;
-            if chain.len() > JUMPS_MAX {
-                let name = &self.settings.name;
-                let message = format!("{name} is behind more than {JUMPS_MAX} hosts of ssh's ProxyJump");
-                return Err(Problem::new("ssh.proxy_jump", message)
-                    .hint("does a host jump through itself? `ssh -G HOST` shows what it is told"));
-            }
-        }
-        Ok(chain)
-    }
-
-    async fn resolve_all(&self, hosts: &[Endpoint]) -> Result<Vec<Settings>, Problem> {
-        let mut all = Vec::new();
-        for host in hosts {
-            all.push(self.resolver.resolve(host).await?);
-        }
-        Ok(all)
-    }
-
-    async fn step(&self, settings: &Settings, before: Option<Session>) -> Result<Session, Problem> {
-        let address = Address {
-            name: settings.name.clone(),
-            host: settings.host.clone(),
-            port: settings.port,
-            user: settings.user.clone(),
-            timeout: settings.connect_timeout,
-        };
-        let ring = self.rings.get(&places(settings)).await;
-        let (known_name, known_port) = settings.known_name();
-        let login = Arc::new(Direct {
-            known: known_hosts::lookup(&settings.known_hosts, known_name, known_port),
-            settings: settings.clone(),
-            ring: ring.clone(),
-        });
-        let session = match before {
-            None => self.gate.pass(&address, ssh::connect(&address, login)).await,
-            Some(before) => {
-                let stream = before.tunnel(&settings.host, settings.port).await?;
-                ssh::connect_over(&address, login, stream).await.map(|session| session.keeping(before))
-            }
-        };
-        session.map_err(|problem| match problem.code.as_str() {
-            "ssh.auth" if !ring.troubles.is_empty() => {
-                Problem { message: format!("{}{}", problem.message, troubles(&ring)), ..problem }
-            }
-            _ => problem,
-        })
     }
 }

@@ -7,6 +7,7 @@
 //! This module reads no clock and prints nothing. Units: `ms` are milliseconds, `bytes` are bytes on the wire.
 
 use crate::dry::{Change, Changes};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -74,8 +75,30 @@ pub struct Call {
     pub code: Option<String>,
     #[serde(default)]
     pub ms: u64,
+    /// What a program found in memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<Placed>,
+    /// What stays of a program after the task: the first of them, and how many.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stays: Vec<Stayed>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stay_count: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_out: Option<u64>,
+}
+
+/// A process that was granted to stay.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Stayed {
+    pub pid: u64,
+    pub name: String,
+}
+
+/// A file in memory, by its number in the program and the hash of what is in it.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Placed {
+    pub fd: i32,
+    pub hash: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -142,6 +165,61 @@ impl TargetResult {
             changes: None,
         }
     }
+
+    /// Why it did not end well: the problem that this side or the target found, else what the task itself says.
+    pub fn error(&self) -> Option<Cow<'_, Problem>> {
+        match &self.problem {
+            Some(problem) => Some(Cow::Borrowed(problem)),
+            None => self.own_problem().map(Cow::Owned),
+        }
+    }
+
+    /// What a task says of its failure in its result: `error`, as waft's own problems are, or only `msg`.
+    pub fn own_problem(&self) -> Option<Problem> {
+        if self.status.is_done() || self.problem.is_some() { None } else { self.own() }
+    }
+
+    /// A target tells of the first grant that was missing, which may be one that the task could do without. Where the task
+    /// itself ended with another, that one decided.
+    pub(crate) fn decided(mut self) -> TargetResult {
+        let is_grant = |problem: &Problem| problem.code.starts_with(REFUSAL);
+        if self.status == Status::Refused
+            && self.exit_code.is_some()
+            && self.problem.as_ref().is_some_and(is_grant)
+            && let Some(own) = self.own().filter(is_grant)
+        {
+            self.problem = Some(own);
+        }
+        self
+    }
+
+    fn own(&self) -> Option<Problem> {
+        let result = self.result.as_ref()?;
+        let text = |of: &serde_json::Value, key: &str| {
+            let text = of.get(key).and_then(serde_json::Value::as_str);
+            text.filter(|text| !text.trim().is_empty()).map(str::to_owned)
+        };
+        match result.get("error").and_then(|error| Some((error, text(error, "message")?))) {
+            Some((error, message)) => {
+                let code = text(error, "code").filter(|code| is_code(code));
+                let problem = Problem::new(code.as_deref().unwrap_or(OWN_CODE), message);
+                Some(Problem { hint: text(error, "hint"), ..problem })
+            }
+            None => Some(Problem::new(OWN_CODE, text(result, "msg")?)),
+        }
+    }
+}
+
+/// What codes of refusals begin with.
+const REFUSAL: &str = "grant.";
+/// Of a task's own problem that has no code, or none that a program could compare.
+const OWN_CODE: &str = "task.failed";
+/// The longest code of a task's own, bytes.
+const CODE_BYTES_MAX: usize = 64;
+
+fn is_code(text: &str) -> bool {
+    let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, b'.' | b'_' | b'-');
+    text.len() <= CODE_BYTES_MAX && text.bytes().all(plain)
 }
 
 /// Numbers the events of one run.
@@ -245,6 +323,55 @@ mod tests {
         assert_eq!(cutter.push(b"a\xe2\x82".to_vec()), b"a");
         assert_eq!(cutter.finish(), b"\xe2\x82");
         assert_eq!(cutter.push(b"\xffb".to_vec()), b"\xffb");
+    }
+
+    #[test]
+    fn a_task_says_why_it_failed() {
+        let said = |status: Status, problem: Option<Problem>, text: &str| {
+            let result = serde_json::from_str(text).ok();
+            let ended = TargetResult { result, ..TargetResult::without_start(status, problem) };
+            ended.error().map(|error| (error.code.clone(), error.message.clone(), error.hint.clone()))
+        };
+        let own = |text: &str| said(Status::Failed, None, text);
+        let told = |code: &str, message: &str, hint: Option<&str>| {
+            Some((code.to_owned(), message.to_owned(), hint.map(str::to_owned)))
+        };
+        let whole = r#"{"msg":"x","error":{"code":"user.none","message":"No such user.","hint":"Make it."}}"#;
+        assert_eq!(own(whole), told("user.none", "No such user.", Some("Make it.")));
+        assert_eq!(said(Status::Ok, None, whole), None);
+        let ours = Problem::new("task.timeout", "too long");
+        assert_eq!(said(Status::TimedOut, Some(ours), whole), told("task.timeout", "too long", None));
+        // A code is for programs, so it is what one can compare, or none of the task's.
+        for code in ["", "No Such", r"a\u001b[2J", &"x".repeat(65)] {
+            let text = format!(r#"{{"error":{{"code":"{code}","message":"no","hint":7}}}}"#);
+            assert_eq!(own(&text), told("task.failed", "no", None), "{code}");
+        }
+        assert_eq!(own(r#"{"msg":"no"}"#), told("task.failed", "no", None));
+        for nothing in ["{}", r#"{"error":"no"}"#, r#"{"error":{"code":"a.b"}}"#, r#"{"msg":" "}"#, "no JSON"]
+        {
+            assert_eq!(own(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn the_refusal_that_a_task_ends_with_decides() {
+        let told = |status: Status, exit_code: Option<u32>, first: &str, own: &str| {
+            let text = format!(r#"{{"error":{{"code":"{own}","message":"last","hint":"--allow facts"}}}}"#);
+            let first = Problem::new(first, "first").hint("--allow env:TZ");
+            let ended = TargetResult::without_start(status, Some(first));
+            let ended = TargetResult { exit_code, result: serde_json::from_str(&text).ok(), ..ended };
+            let problem = ended.decided().problem.expect("it stays refused");
+            (problem.message, problem.hint.expect("a line to paste"))
+        };
+        let last = ("last".to_owned(), "--allow facts".to_owned());
+        let first = ("first".to_owned(), "--allow env:TZ".to_owned());
+        assert_eq!(told(Status::Refused, Some(2), "grant.missing", "grant.missing"), last);
+        assert_eq!(told(Status::Refused, Some(2), "grant.missing", "grant.check"), last);
+        // What it made of a refusal says less than the refusal; and what no task ended with is not the task's to tell.
+        assert_eq!(told(Status::Refused, Some(2), "grant.missing", "file.not_found"), first);
+        assert_eq!(told(Status::Refused, None, "grant.missing", "grant.missing"), first);
+        assert_eq!(told(Status::Refused, Some(2), "task.unkept", "grant.missing"), first);
+        assert_eq!(told(Status::TimedOut, Some(2), "grant.missing", "grant.missing"), first);
     }
 
     #[test]

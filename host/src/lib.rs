@@ -8,6 +8,7 @@
 //!
 //! The library emits events; only [`report`] shows them, and only [`cli`] knows clap and prints.
 
+pub mod along;
 pub mod audit;
 pub mod census;
 pub mod cli;
@@ -22,15 +23,19 @@ pub mod identity;
 pub mod inventory;
 pub mod manifest;
 pub mod memory;
+pub mod new;
 pub mod operator;
 pub mod params;
 mod proof;
 pub mod report;
 pub mod run;
 mod said;
+pub mod script;
+pub mod search;
 pub mod secret;
 pub mod select;
 pub mod ssh;
 pub mod ssh_config;
 pub mod stubs;
+pub mod task;
 pub mod tree;

@@ -6,7 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use crate::report::escape;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 const TERMINAL: &str = "/dev/tty";
 
@@ -60,7 +61,7 @@ pub async fn ask(question: &str, echo: Echo) -> Option<String> {
         return None;
     }
     let _turn = TURN.lock().await;
-    let _asking = Asking::begin();
+    let _asking = Asking::begin(echo);
     let question = clean(question);
     let (answer, answered) = tokio::sync::oneshot::channel();
     // A thread of its own: it may still wait for a line when the program wants to end.
@@ -76,7 +77,7 @@ pub async fn ask(question: &str, echo: Echo) -> Option<String> {
 
 /// A server may have worded it.
 fn clean(question: &str) -> String {
-    question.chars().filter(|c| !c.is_control() || *c == '\n').collect()
+    question.chars().filter(|c| !escape::is_hostile(*c) || *c == '\n').collect()
 }
 
 fn read_line(question: &str) -> std::io::Result<String> {
@@ -94,7 +95,7 @@ struct Asking {
 }
 
 impl Asking {
-    fn begin() -> Asking {
+    fn begin(echo: Echo) -> Asking {
         let stage = lock(&STAGE).clone();
         if let Some(stage) = stage.as_ref().and_then(Weak::upgrade) {
             stage.leave();
@@ -102,6 +103,13 @@ impl Asking {
         lock(&CLOCK).since = Some(Instant::now());
         let terminal = File::options().read(true).write(true).open(TERMINAL).ok();
         let before = terminal.and_then(|file| tcgetattr(&file).ok().map(|modes| (file, modes)));
+        if let (Echo::Hidden, Some((terminal, modes))) = (echo, &before) {
+            // Before the question is seen: who answers at once would else be shown what he types.
+            let mut hidden = modes.clone();
+            hidden.local_modes.remove(LocalModes::ECHO);
+            hidden.local_modes.insert(LocalModes::ECHONL);
+            let _ = tcsetattr(terminal, OptionalActions::Now, &hidden);
+        }
         Asking { stage, before }
     }
 }
@@ -125,7 +133,8 @@ mod tests {
     use super::clean;
 
     #[test]
-    fn a_question_cannot_move_the_cursor() {
+    fn a_question_cannot_move_the_cursor_or_turn_text_around() {
         assert_eq!(clean("\u{1b}[2JPassword\r:\u{9b} "), "[2JPassword: ");
+        assert_eq!(clean("host \u{202e}moc.live\u{2066}\u{200b}? "), "host moc.live? ");
     }
 }

@@ -60,7 +60,7 @@ fn body(stream: Stream, line: &[u8]) -> Option<Body> {
 #[cfg(test)]
 mod tests {
     use super::{LINE_BYTES_MAX, Said};
-    use crate::event::{Body, Call, Progress};
+    use crate::event::{Body, Call, Placed, Progress};
     use waft_proto::msg::Stream;
 
     const LINE: &[u8] = b"{\"call\":\"exec\",\"code\":null,\"ms\":3,\"ok\":true,\"subject\":\"/bin/id\"}\n";
@@ -73,7 +73,7 @@ mod tests {
             ok: true,
             code: None,
             ms: 3,
-            left_out: None,
+            ..Call::default()
         };
         for at in 0..=LINE.len() {
             let (first, second) = LINE.split_at(at);
@@ -82,6 +82,10 @@ mod tests {
             bodies.extend(said.push(Stream::Call, second));
             assert_eq!((bodies, said.malformed), (vec![Body::Call(call.clone())], 0), "{at}");
         }
+        let placed = b"{\"call\":\"exec\",\"files\":[{\"fd\":3,\"hash\":\"ab\"},{\"fd\":4,\"hash\":null}]}\n";
+        let files = [(3, Some("ab".to_owned())), (4, None)].map(|(fd, hash)| Placed { fd, hash }).to_vec();
+        let call = Call { call: "exec".to_owned(), files, ..Call::default() };
+        assert_eq!(Said::default().push(Stream::Call, placed), [Body::Call(call)]);
         let rest = b"{\"call\":\"more\",\"left_out\":7}\n";
         let more = Call { call: "more".to_owned(), left_out: Some(7), ..Call::default() };
         assert_eq!(Said::default().push(Stream::Call, rest), [Body::Call(more)]);

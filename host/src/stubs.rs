@@ -3,10 +3,11 @@
 
 use crate::files;
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use waft_hop::dial::Stubs;
 use waft_hop::stream::Pending;
 use waft_proto::id::Hash;
@@ -21,6 +22,17 @@ pub struct Stub {
     /// The file, or nothing for one that is built in.
     pub file: Option<PathBuf>,
 }
+
+/// The program that runs components for the stubs of one architecture. It travels as it is: a leaf undoes no gzip.
+pub struct Worker {
+    pub hash: Hash,
+    pub bytes: Arc<[u8]>,
+    /// The file, or nothing for one that is built in.
+    pub file: Option<PathBuf>,
+}
+
+/// The kind of those in names of files and in what is built in.
+pub const WORKER: &str = "worker";
 
 pub struct Shelf(Vec<Stub>);
 
@@ -79,6 +91,24 @@ impl Shelf {
         self.0.iter().map(|stub| (stub.gzip.clone(), BlobKind::Stub)).collect()
     }
 
+    /// What runs components on that architecture, if it is at hand. A file in the stub directory goes before the one that
+    /// is built in.
+    pub fn worker(arch: Arch) -> Result<Option<Worker>, Problem> {
+        let of = |bytes: Vec<u8>, file| Some(Worker { hash: Hash::of(&bytes), bytes: bytes.into(), file });
+        let file = dir().map(|dir| dir.join(format!("{WORKER}-{}", arch.word())));
+        if let Some(file) = file.filter(|file| file.is_file()) {
+            return read_program(&file, arch).map(|bytes| of(bytes, Some(file)));
+        }
+        let built_in = STUBS.iter().find(|known| known.kind == WORKER && known.arch == arch.word());
+        let Some(built_in) = built_in else { return Ok(None) };
+        let mut raw = Vec::new();
+        GzDecoder::new(built_in.gz).read_to_end(&mut raw).map_err(|error| {
+            let why = crate::files::plain(&error);
+            Problem::new("stub.unpack", format!("the worker for components cannot be unpacked: {why}"))
+        })?;
+        Ok(of(raw, None))
+    }
+
     pub fn find(&self, arch: Arch, kind: StubKind) -> Option<&Stub> {
         self.0.iter().find(|stub| stub.blob.arch == arch && stub.blob.kind == kind)
     }
@@ -97,14 +127,31 @@ impl Stubs for Shelf {
     }
 }
 
+/// Tasks that are built in when scripts/interpreters.sh had made them.
+pub const INTERPRETER_NAMES: [&str; 2] = ["javascript", "python"];
+
 /// The WebAssembly of a task that is built in.
 pub fn builtin_task(name: &str) -> Option<&'static [u8]> {
-    TASKS.iter().find(|(task, _)| *task == name).map(|(_, wasm)| *wasm)
+    /// Of the interpreters that were asked for.
+    static UNPACKED: [OnceLock<Vec<u8>>; INTERPRETER_NAMES.len()] =
+        [const { OnceLock::new() }; INTERPRETER_NAMES.len()];
+    if let Some((_, wasm)) = TASKS.iter().find(|(task, _)| *task == name) {
+        return Some(wasm);
+    }
+    let (_, gz) = INTERPRETERS.iter().find(|(task, _)| *task == name)?;
+    let at = INTERPRETER_NAMES.iter().position(|known| *known == name)?;
+    let unpacked = UNPACKED.get(at)?.get_or_init(|| {
+        let mut wasm = Vec::new();
+        // `gzip` made it, while this program was built.
+        let _ = GzDecoder::new(*gz).read_to_end(&mut wasm);
+        wasm
+    });
+    Some(unpacked)
 }
 
 /// Names of the tasks that are built in.
 pub fn builtin_tasks() -> impl Iterator<Item = &'static str> {
-    TASKS.iter().map(|(name, _)| *name)
+    TASKS.iter().chain(INTERPRETERS).map(|(name, _)| *name)
 }
 
 pub fn parse_kind(word: &str) -> Option<StubKind> {
@@ -116,18 +163,25 @@ fn parse_name(name: &str) -> Option<(StubKind, Arch)> {
     Some((parse_kind(kind)?, Arch::parse(arch)?))
 }
 
-fn from_file(file: &Path, kind: StubKind, arch: Arch) -> Result<Stub, Problem> {
-    let refused = |why: &str| {
-        let hint = "name it otherwise, remove it, or build it again with `waft stub build`";
-        Problem::new("stub.read", format!("the stub {} {why}", file.display())).hint(hint)
-    };
-    let failed = |error: std::io::Error| refused(&format!("cannot be read: {}", crate::files::plain(&error)));
-    let raw = std::fs::read(file).map_err(failed)?;
+fn unread(file: &Path, why: &str) -> Problem {
+    let hint = "name it otherwise, remove it, or build it again with `waft stub build`";
+    Problem::new("stub.read", format!("the stub {} {why}", file.display())).hint(hint)
+}
+
+fn read_program(file: &Path, arch: Arch) -> Result<Vec<u8>, Problem> {
+    let raw = std::fs::read(file)
+        .map_err(|error| unread(file, &format!("cannot be read: {}", crate::files::plain(&error))))?;
     match elf_machine(&raw) {
-        Some(machine) if machine == machine_of(arch) => {}
-        Some(_) => return Err(refused(&format!("is no program for {}, as its name says", arch.word()))),
-        None => return Err(refused("is no program for Linux")),
+        Some(machine) if machine == machine_of(arch) => Ok(raw),
+        Some(_) => Err(unread(file, &format!("is no program for {}, as its name says", arch.word()))),
+        None => Err(unread(file, "is no program for Linux")),
     }
+}
+
+fn from_file(file: &Path, kind: StubKind, arch: Arch) -> Result<Stub, Problem> {
+    let failed =
+        |error: std::io::Error| unread(file, &format!("cannot be read: {}", crate::files::plain(&error)));
+    let raw = read_program(file, arch)?;
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(&raw).map_err(failed)?;
     let gzip: Arc<[u8]> = encoder.finish().map_err(failed)?.into();

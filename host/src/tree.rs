@@ -62,6 +62,11 @@ impl Endpoint {
     pub fn named(name: &str) -> Endpoint {
         Endpoint { name: name.to_owned(), ..Endpoint::default() }
     }
+
+    /// Whether only an installed stub whose key is known counts as this machine.
+    pub fn is_pinned(&self) -> bool {
+        self.installed.is_some() && self.node_key.is_some()
+    }
 }
 
 /// A selected target and the hops before it, nearest to the controller first.

@@ -71,6 +71,34 @@ async fn a_module_that_takes_too_much_memory_is_given_up() {
     assert_problem(outcome, "compile.memory", "cannot be compiled with 192 MiB of addresses");
 }
 
+/// A component in which each level instantiates the one below it twice: 50 bytes more for twice as many instances.
+fn doubled(levels: u32) -> Vec<u8> {
+    let innermost = "(component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
+    let nested = (0..levels).fold(innermost, |inner, level| {
+        let twice = format!("(instance (instantiate $c{level}))").repeat(2);
+        format!("(component $c{} {inner} {twice})", level + 1)
+    });
+    let text = format!(
+        r#"(component {nested} (instance (instantiate $c{levels}))
+            (core module $m (func (export "run") (result i32) (i32.const 0)))
+            (core instance $i (instantiate $m))
+            (func $run (result (result)) (canon lift (core func $i "run")))
+            (instance $out (export "run" (func $run)))
+            (export "wasi:cli/run@0.2.0" (instance $out)))"#
+    );
+    wat::parse_str(text).expect("a component")
+}
+
+#[tokio::test]
+async fn a_component_of_a_thousand_million_instances_is_given_up() {
+    let bounds = Bounds { memory_bytes: 512 << 20, ..Bounds::default() };
+    compile(Path::new(WAFT), bounds, &doubled(4)).await.expect("sixteen are not too many");
+    let wasm = doubled(30);
+    assert!(wasm.len() < 4096, "{} bytes", wasm.len());
+    let outcome = compile(Path::new(WAFT), bounds, &wasm).await;
+    assert_problem(outcome, "compile.memory", "cannot be compiled with 512 MiB of addresses");
+}
+
 #[tokio::test]
 async fn a_compiler_that_hangs_is_ended() {
     let dir = tempfile::tempdir().expect("a directory");

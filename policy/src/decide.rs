@@ -51,6 +51,8 @@ pub struct Allowed<'p> {
     pub wall: Wall,
     /// The longest running time, milliseconds; `None` is "not limited by the policy, nor by a grant".
     pub timeout_ms: Option<u64>,
+    /// In site mode, programs may be started without walls of their own.
+    pub unconfined: bool,
 }
 
 /// One rule that was tried.
@@ -136,7 +138,7 @@ impl Policy {
     }
 
     fn apply<'p>(&'p self, rule: &'p Rule, request: &Request<'_>) -> Decision<'p> {
-        let (grants, given, check_only, wall, approvals) = match &rule.effect {
+        let (grants, given, check_only, wall, approvals, unconfined) = match &rule.effect {
             Effect::Deny { reason } => {
                 let denied =
                     format!("the rule {} of this node's policy denies it: {reason}", quoted(&rule.name));
@@ -145,8 +147,8 @@ impl Policy {
                         .hint("a rule that allows it has to stand before that one"),
                 );
             }
-            Effect::Allow { grants, given, check_only, wall, approvals } => {
-                (grants, *given, *check_only, *wall, approvals)
+            Effect::Allow { grants, given, check_only, wall, approvals, unconfined } => {
+                (grants, *given, *check_only, *wall, approvals, *unconfined)
             }
         };
         if crate::SITE
@@ -174,6 +176,7 @@ impl Policy {
             cut,
             check_forced: (self.check_only || check_only) && !request.check,
             wall: self.wall.max(wall.unwrap_or(self.wall)),
+            unconfined: unconfined.unwrap_or_default(),
         }))
     }
 }
@@ -201,6 +204,18 @@ pub fn lacks(rule: &str, grant: &str) -> Problem {
         format!("the policy of this node lacks {}: its rule {rule} does not give it", quoted(grant)),
     )
     .hint(format!("in the node's policy, rule {rule}, add to `grants`: {}", toml_text(grant)))
+}
+
+/// For a program that was to be started without walls of its own, under the rule with this name, in site mode.
+pub fn unconfined(rule: &str, program: &str) -> Problem {
+    let (rule, program) = (quoted(rule), quoted(program));
+    Problem::new(
+        "grant.unconfined",
+        format!(
+            "the rule {rule} of this node's policy starts {program} only confined, and that was not asked for"
+        ),
+    )
+    .hint(format!("in the node's policy, rule {rule}: unconfined = true; or in the task: \"confine\": true"))
 }
 
 /// All rights of `given`, and the smaller ones of both limits.

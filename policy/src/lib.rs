@@ -29,7 +29,7 @@ mod rule;
 pub mod site;
 pub mod time;
 
-pub use decide::{Allowed, Decision, Request, Step, lacks};
+pub use decide::{Allowed, Decision, Request, Step, lacks, unconfined};
 pub use glob::Glob;
 pub use problems::Placed;
 pub use read::parse_hash;

@@ -22,7 +22,21 @@ const INTERPRETERS: [&str; 40] = [
 pub fn is_interpreter(program: &str) -> bool {
     let name = program.rsplit('/').next().unwrap_or(program);
     let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    INTERPRETERS.contains(&name) || INTERPRETERS.contains(&plain)
+    is_brought_along(program) || INTERPRETERS.contains(&name) || INTERPRETERS.contains(&plain)
+}
+
+/// Whether a program of that name is what the task brings along: its stdin, or a file that lies open. Nothing beneath `/proc`
+/// is a program by itself; it leads to what is open, or to where the task wants to be.
+pub fn is_brought_along(program: &str) -> bool {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in program.strip_prefix('/').into_iter().flat_map(|path| path.split('/')) {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    matches!(*parts, ["dev", "fd", _, ..] | ["dev", "stdin", ..] | ["proc", _, ..])
 }
 
 /// Warnings in the order of the rules.
@@ -142,7 +156,9 @@ fn is_way_in(grant: &Grant) -> bool {
 }
 
 fn effects(policy: &Policy, rule: &Rule) -> Vec<Placed> {
-    let Effect::Allow { grants, given, check_only, wall, .. } = &rule.effect else { return Vec::new() };
+    let Effect::Allow { grants, given, check_only, wall, unconfined, .. } = &rule.effect else {
+        return Vec::new();
+    };
     let mut found = Vec::new();
     for grant in grants.iter() {
         let Grant::Exec(exec) = &grant else { continue };
@@ -170,6 +186,24 @@ fn effects(policy: &Policy, rule: &Rule) -> Vec<Placed> {
             quoted(&rule.name)
         );
         found.push(warning(rule.line, "policy.way_in", message, "grant the directories that it is about"));
+    }
+    let names_programs = grants.iter().any(|grant| matches!(grant, Grant::Exec(_)));
+    match unconfined {
+        Some(true) if !names_programs && !given => {
+            let message =
+                format!("`unconfined` in the rule {} does nothing: it gives no program", quoted(&rule.name));
+            found.push(warning(rule.line, "policy.no_effect", message, "take it out"));
+        }
+        // Only where the policy is one of site mode, and nothing was said.
+        None if names_programs && !policy.site.controllers.is_empty() => {
+            let message = format!(
+                "in site mode the rule {} starts programs only confined, and `waft exec` does not ask for that",
+                quoted(&rule.name)
+            );
+            let hint = "write `unconfined = true` below it, or `unconfined = false` when that is meant";
+            found.push(warning(rule.line, "policy.confined", message, hint));
+        }
+        _ => {}
     }
     let is_for_all = rule.who.is_none() && rule.hashes.is_none() && rule.signers.is_none();
     if *given && is_for_all {

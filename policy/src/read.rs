@@ -40,7 +40,7 @@ pub(crate) const TOP_KEYS: [&str; 15] = [
     "rule",
     "revoked",
 ];
-pub(crate) const RULE_KEYS: [&str; 16] = [
+pub(crate) const RULE_KEYS: [&str; 17] = [
     "name",
     "who",
     "tasks",
@@ -53,6 +53,7 @@ pub(crate) const RULE_KEYS: [&str; 16] = [
     "grants",
     "check",
     "wall",
+    "unconfined",
     "deny",
     "reason",
     "approvals",
@@ -234,7 +235,7 @@ fn rule(table: &Table, problems: &mut Problems) -> Rule {
         effect: Effect::Deny { reason: String::new() },
     };
     let (mut deny, mut reason, mut check, mut wall, mut rights) = (None, None, None, None, None);
-    let (mut least, mut approvers) = (None, None);
+    let (mut least, mut approvers, mut unconfined) = (None, None, None);
     for entry in &table.entries {
         match entry.key.as_str() {
             "name" => rule.name = name(entry, problems).unwrap_or_default(),
@@ -249,6 +250,7 @@ fn rule(table: &Table, problems: &mut Problems) -> Rule {
             "grants" => rights = Some(grants(entry, problems)),
             "check" => check = word(entry, &[("only", true), ("allow", false)], problems),
             "wall" => wall = word(entry, &WALLS, problems),
+            "unconfined" => unconfined = flag(entry, problems),
             "deny" => deny = flag(entry, problems),
             "reason" => reason = text(entry, problems),
             other if !SITE && site::RULE_KEYS.contains(&other) => site::not_here(entry.line, other, problems),
@@ -277,7 +279,7 @@ fn rule(table: &Table, problems: &mut Problems) -> Rule {
         problems.say(line("deny").unwrap_or(table.line), INVALID, "`deny = false` says nothing", hint);
     }
     if deny == Some(true) {
-        for key in ["grants", "check", "wall", "approvals", "approvers"] {
+        for key in ["grants", "check", "wall", "unconfined", "approvals", "approvers"] {
             if let Some(line) = line(key) {
                 let message = format!("a rule that denies has no use for `{key}`");
                 problems.say(line, INVALID, message, "take one of the two out");
@@ -299,7 +301,8 @@ fn rule(table: &Table, problems: &mut Problems) -> Rule {
         }
         let (grants, given) = rights.unwrap_or_default();
         let approvals = if SITE { site::approvals(table, least, approvers, problems) } else { None };
-        rule.effect = Effect::Allow { grants, given, check_only: check.unwrap_or_default(), wall, approvals };
+        let check_only = check.unwrap_or_default();
+        rule.effect = Effect::Allow { grants, given, check_only, wall, approvals, unconfined };
     }
     rule
 }

@@ -44,6 +44,8 @@ pub enum Effect {
         check_only: bool,
         wall: Option<Wall>,
         approvals: Option<Approvals>,
+        /// In site mode, programs may be started without walls of their own; not, when nothing is said.
+        unconfined: Option<bool>,
     },
 }
 

@@ -123,6 +123,8 @@ pub struct Artifact {
     pub engine: Engine,
     pub hash: Hash,
     pub bytes: u64,
+    /// Of a component: the program that runs it, a blob of kind `Worker`. A module is run by the stub's own.
+    pub worker: Option<Hash>,
 }
 
 /// A task of a run: the one that is started, or one that it may call.

@@ -23,10 +23,13 @@ pub mod limits;
 pub mod link;
 pub mod msg;
 pub mod node;
+#[cfg(feature = "pack")]
+pub mod pack;
 pub mod run;
 pub mod seal;
 pub mod secret;
 pub mod store;
+pub mod unpack;
 
 /// Protocol versions this code speaks. The number goes up when a message changes or is added; the lowest
 /// goes up when the code for an old form is deleted. Both ends say their range in their first frame and use

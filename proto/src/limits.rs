@@ -12,6 +12,10 @@ pub const MESSAGES_PER_FRAME_MAX: usize = 4096;
 
 /// Bytes of blob in one `Chunk`, or of output in one `Output`: leaves room for its envelope in a frame.
 pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of another blob in one `Copy`: what a message makes a node do stays small.
+pub const COPY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of another blob that a `Packed` may refer to: as far as deflate looks back.
+pub const DICTIONARY_BYTES_MAX: usize = 32 * 1024;
 /// Parameters up to this travel inside the run order; larger ones are a blob.
 pub const INLINE_INPUT_BYTES_MAX: usize = 16 * 1024;
 /// A hello as a message, bytes: its parent passes it on in a frame of its own, with a few bytes around it.

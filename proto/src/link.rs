@@ -200,9 +200,12 @@ impl<T: Copy> Link<T> {
             let messages = Msg::decode_all(&frame.body).map_err(|error| broken(&error))?;
             for (msg, length) in messages {
                 let bulk_bytes = match (frame.lane, &msg) {
-                    (Lane::Control, Msg::Chunk { .. }) => return Err(broken(&"a chunk in the control lane")),
+                    (Lane::Control, msg) if msg.is_of_blob() => {
+                        return Err(broken(&"a chunk in the control lane"));
+                    }
                     (Lane::Control, _) => 0,
-                    (Lane::Bulk, Msg::Chunk { .. } | Msg::Up { .. }) => length as u32,
+                    (Lane::Bulk, Msg::Up { .. }) => length as u32,
+                    (Lane::Bulk, msg) if msg.is_of_blob() => length as u32,
                     (Lane::Bulk, _) => return Err(broken(&"a control message in the bulk lane")),
                 };
                 self.window = self

@@ -61,6 +61,38 @@ pub enum Msg {
         from: NodeId,
         report: Report,
     },
+    /// As `Chunk`, deflated: `size` bytes. Bulk.
+    Packed {
+        hash: Hash,
+        offset: u64,
+        size: u32,
+        dictionary: Option<Dictionary>,
+        #[serde(with = "bytes")]
+        bytes: Vec<u8>,
+    },
+    /// As `Chunk`: so many bytes stand in another blob, which the child has. Bulk.
+    Copy {
+        hash: Hash,
+        offset: u64,
+        from: Hash,
+        at: u64,
+        bytes: u64,
+    },
+}
+
+impl Msg {
+    /// Whether it is of a blob that is under way.
+    pub fn is_of_blob(&self) -> bool {
+        matches!(self, Msg::Chunk { .. } | Msg::Packed { .. } | Msg::Copy { .. })
+    }
+}
+
+/// Bytes of a blob that the child has: as if they stood before those that were deflated.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Dictionary {
+    pub from: Hash,
+    pub at: u64,
+    pub bytes: u32,
 }
 
 /// Byte strings as one length and the bytes, not as a sequence of integers.
@@ -105,15 +137,21 @@ pub enum BlobKind {
     Artifact,
     File,
     Stub,
+    /// The program that runs components.
+    Worker,
 }
 
 impl BlobKind {
+    pub const ALL: [BlobKind; 5] =
+        [BlobKind::Task, BlobKind::Artifact, BlobKind::File, BlobKind::Stub, BlobKind::Worker];
+
     pub fn word(self) -> &'static str {
         match self {
             BlobKind::Task => "task",
             BlobKind::Artifact => "artifact",
             BlobKind::File => "file",
             BlobKind::Stub => "stub",
+            BlobKind::Worker => "worker",
         }
     }
 }

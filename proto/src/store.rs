@@ -1,8 +1,15 @@
 //! Blobs in RAM: named by blake3, with the kinds they serve as, a quota, and least-recently-used eviction of
 //! what nothing holds. A blob may be partial: it is passed on while it still arrives, and verified when whole.
 
+#[cfg(feature = "pack")]
+pub(crate) mod parts;
+mod receive;
+#[cfg(feature = "pack")]
+mod send;
 #[cfg(test)]
 mod tests;
+#[cfg(all(test, feature = "pack"))]
+mod wire;
 
 use crate::id::Hash;
 use crate::limits::{BLOB_BYTES_MAX, STORE_BLOBS_MAX};
@@ -20,6 +27,35 @@ struct Blob {
     total: u64,
     content: Content,
     used: u64,
+    #[cfg(feature = "pack")]
+    parts: Vec<parts::Part>,
+    /// It was put here and did not come from a parent.
+    #[cfg(feature = "pack")]
+    own: bool,
+    /// What it has in common with others, for each set of these that a child had; the newest last.
+    #[cfg(feature = "pack")]
+    plans: Vec<(Vec<Hash>, parts::Plan)>,
+    #[cfg(feature = "pack")]
+    index: Option<Arc<crate::pack::Index>>,
+}
+
+impl Blob {
+    fn new(kind: BlobKind, total: u64, content: Content, used: u64) -> Blob {
+        Blob {
+            kinds: Kinds::of(kind),
+            total,
+            content,
+            used,
+            #[cfg(feature = "pack")]
+            parts: Vec::new(),
+            #[cfg(feature = "pack")]
+            own: false,
+            #[cfg(feature = "pack")]
+            plans: Vec::new(),
+            #[cfg(feature = "pack")]
+            index: None,
+        }
+    }
 }
 
 enum Content {
@@ -43,6 +79,7 @@ impl Kinds {
             BlobKind::Artifact => 2,
             BlobKind::File => 4,
             BlobKind::Stub => 8,
+            BlobKind::Worker => 16,
         })
     }
 
@@ -51,7 +88,11 @@ impl Kinds {
     }
 
     fn has(self, kind: BlobKind) -> bool {
-        self.0 & Kinds::of(kind).0 != 0
+        self.meets(Kinds::of(kind))
+    }
+
+    fn meets(self, other: Kinds) -> bool {
+        self.0 & other.0 != 0
     }
 }
 
@@ -62,6 +103,11 @@ pub struct Store {
     quota: u64,
     reserved: u64,
     clock: u64,
+    /// Parts of all blobs together.
+    #[cfg(feature = "pack")]
+    parts: usize,
+    #[cfg(feature = "pack")]
+    kept: parts::Kept,
 }
 
 /// What came of a chunk.
@@ -71,11 +117,23 @@ pub enum Progress {
     Complete,
     /// Nothing in it was new, or it is of a transfer that was given up.
     Nothing,
+    /// It refers to a blob that is not here (any more).
+    Unknown,
 }
 
 impl Store {
     pub fn new(quota: u64) -> Store {
-        Store { blobs: BTreeMap::new(), pins: BTreeMap::new(), quota, reserved: 0, clock: 0 }
+        Store {
+            blobs: BTreeMap::new(),
+            pins: BTreeMap::new(),
+            quota,
+            reserved: 0,
+            clock: 0,
+            #[cfg(feature = "pack")]
+            parts: 0,
+            #[cfg(feature = "pack")]
+            kept: parts::Kept::new(quota),
+        }
     }
 
     /// Bytes reserved by all blobs, whole or partial.
@@ -95,9 +153,9 @@ impl Store {
     pub fn insert(&mut self, kind: BlobKind, bytes: Arc<[u8]>) -> Hash {
         let hash = Hash::of(&bytes);
         let used = self.tick();
-        match self.blobs.entry(hash) {
-            Entry::Occupied(mut entry) => {
-                let blob = entry.get_mut();
+        let blob = match self.blobs.entry(hash) {
+            Entry::Occupied(entry) => {
+                let blob = entry.into_mut();
                 blob.kinds.add(kind);
                 blob.used = used;
                 if let Content::Partial { .. } = blob.content {
@@ -106,13 +164,20 @@ impl Store {
                     blob.total = bytes.len() as u64;
                     blob.content = Content::Whole(bytes);
                 }
+                blob
             }
             Entry::Vacant(entry) => {
                 let total = bytes.len() as u64;
                 self.reserved = self.reserved.saturating_add(total);
-                entry.insert(Blob { kinds: Kinds::of(kind), total, content: Content::Whole(bytes), used });
+                entry.insert(Blob::new(kind, total, Content::Whole(bytes), used))
             }
+        };
+        #[cfg(feature = "pack")]
+        {
+            blob.own = true;
         }
+        #[cfg(not(feature = "pack"))]
+        let _ = blob;
         hash
     }
 
@@ -139,7 +204,7 @@ impl Store {
             0 => Content::Whole(Arc::from([])),
             _ => Content::Partial { bytes: Vec::new(), hasher: Box::default() },
         };
-        self.blobs.insert(hash, Blob { kinds: Kinds::of(kind), total, content, used });
+        self.blobs.insert(hash, Blob::new(kind, total, content, used));
         Ok(gone)
     }
 
@@ -229,6 +294,13 @@ impl Store {
     fn remove(&mut self, hash: Hash) {
         if let Some(blob) = self.blobs.remove(&hash) {
             self.reserved = self.reserved.saturating_sub(blob.total);
+            #[cfg(feature = "pack")]
+            {
+                let planned: usize = blob.plans.iter().map(|(_, plan)| plan.len()).sum();
+                self.parts = self.parts.saturating_sub(blob.parts.len() + planned);
+                // What a liar sent is not what the next one sends.
+                self.kept.forget(hash);
+            }
         }
     }
 
@@ -246,6 +318,12 @@ impl Store {
             Content::Whole(bytes) => Some(bytes.clone()),
             Content::Partial { .. } => None,
         }
+    }
+
+    /// What a blob serves as.
+    pub(crate) fn kinds(&self, hash: Hash) -> Vec<BlobKind> {
+        let kinds = self.blobs.get(&hash).map(|blob| blob.kinds);
+        BlobKind::ALL.into_iter().filter(|kind| kinds.is_some_and(|kinds| kinds.has(*kind))).collect()
     }
 
     /// The size of a blob of that kind, whole or arriving.

@@ -19,6 +19,8 @@ fn constants() -> BTreeMap<&'static str, u64> {
         BODY_BYTES_MAX,
         MESSAGES_PER_FRAME_MAX,
         CHUNK_BYTES_MAX,
+        COPY_BYTES_MAX,
+        DICTIONARY_BYTES_MAX,
         INLINE_INPUT_BYTES_MAX,
         HELLO_BYTES_MAX,
         PROBLEM_CODE_BYTES_MAX,

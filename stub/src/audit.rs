@@ -69,6 +69,19 @@ impl NodeLog {
         fields.insert("signers".to_owned(), by.signers.to_vec().into());
         fields.insert("grants".to_owned(), envelope.grants.clone().into());
         fields.insert("check".to_owned(), envelope.check.into());
+        // As in the log of the controller: only where there are any.
+        let calls = envelope.callees.iter().map(|callee| {
+            let pair = [("name", callee.name.clone()), ("module", callee.module.to_string())];
+            Fields::from_iter(pair.map(|(name, value)| (name.to_owned(), value.into())))
+        });
+        let calls: Vec<Fields> = calls.collect();
+        if !calls.is_empty() {
+            fields.insert("calls".to_owned(), calls.into());
+        }
+        let files: Vec<String> = envelope.files.iter().map(|file| file.hash.to_string()).collect();
+        if !files.is_empty() {
+            fields.insert("files".to_owned(), files.into());
+        }
         fields.insert("controller_head".to_owned(), envelope.audit.map(|head| head.to_string()).into());
         self.write(envelope.run, "ordered", fields, false).map(drop)
     }

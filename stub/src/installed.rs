@@ -4,9 +4,9 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use waft_proto::envelope::Wall;
+use waft_proto::envelope::{self, Wall};
 use waft_proto::id::{Hash, RunId};
-use waft_proto::msg::{Outcome, Stream};
+use waft_proto::msg::{Arch, Engine, Outcome, Stream};
 use waft_proto::node::ReadyRun;
 use waft_proto::run::{Problem, Status};
 use waft_proto::seal::OutputHash;
@@ -98,7 +98,8 @@ pub(crate) fn cancelled() -> Problem {
     Problem::new("run.cancelled", "the run was cancelled while its module was compiled")
 }
 
-/// Puts artifacts in the place of modules: of the task, and of those that it may call.
+/// Puts artifacts in the place of modules: of the task, and of those that it may call. What the controller names as their
+/// artifacts does not count here: a file may have come along that is one.
 pub(crate) async fn compile_all(
     compiler: &RefCell<Compiler>,
     ready: &mut ReadyRun,
@@ -106,10 +107,20 @@ pub(crate) async fn compile_all(
 ) -> Result<(), Problem> {
     let own = one(compiler, &ready.envelope.task, ready.envelope.module, &ready.code, wall).await?;
     (ready.artifact, ready.code) = (own.hash, own.bytes);
-    for callee in &ready.envelope.callees {
+    let arch = Arch::here();
+    for callee in &mut ready.envelope.callees {
+        callee.artifacts.clear();
         let Some(module) = ready.blobs.get(&callee.module).cloned() else { continue };
         let artifact = one(compiler, &callee.name, callee.module, &module, wall).await?;
-        ready.blobs.insert(callee.module, artifact.bytes);
+        let engine = arch.map(|arch| Engine { arch, profile: waft_stub::profile() });
+        let (hash, bytes) = (artifact.hash, artifact.bytes.len() as u64);
+        callee.artifacts.extend(engine.map(|engine| envelope::Artifact {
+            engine,
+            hash,
+            bytes,
+            worker: None,
+        }));
+        ready.blobs.insert(hash, artifact.bytes);
     }
     Ok(())
 }

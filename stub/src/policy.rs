@@ -187,12 +187,23 @@ impl NodePolicy {
             Decision::Allowed(allowed) => allowed,
         };
         Ok(Ruled {
-            withheld: Some(Withheld { cut: allowed.cut, rule: allowed.rule.name.clone() }),
+            withheld: Some(Withheld {
+                #[cfg(feature = "site")]
+                confines: (self.is_forced() && !allowed.unconfined).then(|| allowed.rule.name.clone()),
+                cut: allowed.cut,
+                rule: allowed.rule.name.clone(),
+            }),
             grants: allowed.grants,
             check: envelope.check || allowed.check_forced,
             wall: envelope.wall.max(allowed.wall),
             timeout_ms: allowed.timeout_ms.map_or(envelope.timeout_ms, |most| envelope.timeout_ms.min(most)),
         })
+    }
+
+    /// sshd started this, as a site's key.
+    #[cfg(feature = "site")]
+    fn is_forced(&self) -> bool {
+        self.site.as_deref().is_some_and(|site| site.name().is_some())
     }
 
     #[cfg(not(feature = "site"))]
@@ -266,6 +277,9 @@ impl NodePolicy {
 pub(crate) struct Withheld {
     cut: GrantSet,
     rule: String,
+    /// In site mode: the rule that starts no program without walls of its own.
+    #[cfg(feature = "site")]
+    confines: Option<String>,
 }
 
 impl Withheld {
@@ -274,5 +288,27 @@ impl Withheld {
         let alone = |grant: &Grant| GrantSet::parse_all([grant.to_string().as_str()].into_iter());
         let grant = self.cut.iter().find(|grant| alone(grant).is_ok_and(|set| enough(&set)))?;
         Some(waft_policy::lacks(&self.rule, &grant.to_string()))
+    }
+
+    /// The same for a task that was called by one of which this was withheld: what binds the one binds the other.
+    pub(crate) fn below(self, caller: Option<&Withheld>) -> Withheld {
+        #[cfg(feature = "site")]
+        let confines = self.confines.or_else(|| caller?.confines.clone());
+        #[cfg(not(feature = "site"))]
+        let _ = caller;
+        Withheld {
+            #[cfg(feature = "site")]
+            confines,
+            ..self
+        }
+    }
+
+    /// Whether a program may be started without walls of its own.
+    #[cfg(feature = "site")]
+    pub(crate) fn check_unconfined(&self, program: &str) -> Result<(), Problem> {
+        match &self.confines {
+            Some(rule) => Err(waft_policy::unconfined(rule, program)),
+            None => Ok(()),
+        }
     }
 }

@@ -7,8 +7,10 @@
 //!
 //! Who notices whose death: the keeper waits for the stub; the stub reads from a pipe that the keeper holds;
 //! supervisors read from their channel; workers ask the kernel for a SIGKILL. So killing any one of them
-//! leaves nothing.
+//! leaves nothing, but what was granted to stay ([`stay`]).
 
+mod mounts;
+mod stay;
 mod tree;
 
 use rustix::process::{Pid, Signal, WaitOptions};
@@ -19,8 +21,10 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-pub(crate) use tree::usage;
-pub use tree::{below, kill_below};
+pub(crate) use mounts::show_processes;
+pub use stay::{Above, above, outlast, spare};
+pub use tree::{Process, below, kill_below};
+pub(crate) use tree::{Usage, Written, has_below, pages_below, pages_of, usage, usage_of, written};
 
 /// Killing gives up on what is still there after this long: a process in the kernel's hands (a dead file
 /// server) does not die before the kernel lets go of it.
@@ -54,11 +58,13 @@ pub(crate) fn adopt_orphans() -> rustix::io::Result<()> {
 pub fn keep() -> io::Result<()> {
     adopt_orphans()?;
     let (ours, keepers) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let (spared, tells) = stay::pipe()?;
     // SAFETY: there is one thread, so the child is whole: no lock can be held by a thread that it lacks.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         0 => {
-            drop(keepers);
+            drop((keepers, spared));
+            stay::tells(tells);
             adopt_orphans()?;
             std::thread::Builder::new()
                 .name("keeper".to_owned())
@@ -67,16 +73,16 @@ pub fn keep() -> io::Result<()> {
             Ok(())
         }
         stub => {
-            drop(ours);
-            std::process::exit(keeper(stub, &keepers))
+            drop((ours, tells));
+            std::process::exit(keeper(stub, &keepers, &spared))
         }
     }
 }
 
-/// The keeper's whole life. `held` is what the stub watches: it closes when the keeper ends.
-fn keeper(stub: i32, held: &OwnedFd) -> i32 {
+/// The keeper's whole life. `held` is what the stub watches: it closes when the keeper ends. `spared` says who stays.
+fn keeper(stub: i32, held: &OwnedFd, spared: &OwnedFd) -> i32 {
     // The link must end when the stub does, and not be held open by us.
-    close_others(&[held.as_raw_fd()]);
+    close_others(&[held.as_raw_fd(), spared.as_raw_fd()]);
     // What a terminal or an ending session sends to a whole group is the stub's to act on.
     for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGPIPE] {
         // SAFETY: ignoring a signal installs no handler.
@@ -85,6 +91,7 @@ fn keeper(stub: i32, held: &OwnedFd) -> i32 {
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == stub => {
+                stay::hear(spared);
                 kill_descendants();
                 return status
                     .exit_status()
@@ -229,6 +236,22 @@ impl Kin {
     pub(crate) fn release(&mut self) {
         if let (Some(child), Ok(mut unreaped)) = (self.0.take(), UNREAPED.lock()) {
             unreaped.push(child);
+        }
+    }
+
+    /// It does nothing more until [`Kin::resume`], and can still be killed. Whoever waits for its end does not hear of it.
+    pub(crate) fn pause(&self) {
+        self.send(Signal::STOP);
+    }
+
+    pub(crate) fn resume(&self) {
+        self.send(Signal::CONT);
+    }
+
+    /// As with [`Kin::kill`]: one that is gone already is none of our business.
+    fn send(&self, signal: Signal) {
+        if let Some(pid) = self.pid().and_then(pid) {
+            let _ = rustix::process::kill_process(pid, signal);
         }
     }
 

@@ -9,14 +9,14 @@ fi;
 s=$(uname -s 2>/dev/null); m=$(uname -m 2>/dev/null);
 echo "WAFT1 ${s:-unknown} ${m:-unknown} $p $x $z";
 fail() { echo "WAFT1-FAIL $*"; exit 70; };
-read -r a n g w d || exit 71;
+read -r a n g w i d || exit 71;
 if [ "$a" = "$m" ]; then :; else fail arch "$m"; fi;
 if [ $p = none ]; then fail reader; fi;
 if [ $g = 1 ] && [ $z = 0 ]; then fail gzip; fi;
 if [ "$d" = - ]; then d=; fi;
 case $p in
-perl) export PERL_BADLANG=0; exec perl -e "@PERL@" "$n" "$g" "$w" "$m" "$XDG_RUNTIME_DIR" /dev/shm "$d";;
-python3) exec python3 -IB -c "$(printf "@PYTHON@")" "$n" "$g" "$w" "$m" "$XDG_RUNTIME_DIR" /dev/shm "$d";;
+perl) export PERL_BADLANG=0; exec perl -e "@PERL@" "$n" "$g" "$w" "$m" "$i" "$XDG_RUNTIME_DIR" /dev/shm "$d";;
+python3) exec python3 -IB -c "$(printf "@PYTHON@")" "$n" "$g" "$w" "$m" "$i" "$XDG_RUNTIME_DIR" /dev/shm "$d";;
 esac;
 if [ $w = mem ]; then fail memfd no perl or python3; fi;
 room() { if [ $p = dd ]; then dd if=/dev/zero bs=$n count=3; else head -c $((n * 3)) /dev/zero; fi; };
@@ -24,7 +24,7 @@ take() { if [ $p = dd ]; then dd bs=$n count=1 iflag=fullblock 2>/dev/null; else
 t=; l=; trap "[ -z \"\$t\" ] || rm -f \"\$t\"" 0;
 for c in "$XDG_RUNTIME_DIR" /dev/shm "$d"; do
 [ -n "$c" ] || continue;
-l="$l $c"; t=$c/.waft-$$; rm -f "$t" 2>/dev/null;
+l="$l $c"; t=$c/.waft-$i-$$; rm -f "$t" 2>/dev/null;
 if (umask 077; set -C; printf "#\041/bin/sh\nexit 0\n" >"$t") 2>/dev/null && chmod 700 "$t" && "$t" 2>/dev/null && room >"$t" 2>/dev/null; then break; fi;
 rm -f "$t" 2>/dev/null; t=;
 done;

@@ -1,5 +1,5 @@
 import os, sys, zlib
-n, g, w, m = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+n, g, w, m, i = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4], sys.argv[5]
 def fail(why):
     os.write(1, b"WAFT1-FAIL " + os.fsencode(why) + bytes([10]))
     os._exit(70)
@@ -27,11 +27,11 @@ for flag in (17, 1):
 if w == "mem":
     fail("memfd the kernel refused it")
 l = ""
-for d in sys.argv[5:]:
+for d in sys.argv[6:]:
     if len(d) == 0:
         continue
     l += " " + d
-    t = "%s/.waft-%d" % (d, os.getpid())
+    t = "%s/.waft-%s-%d" % (d, i, os.getpid())
     try:
         f = os.open(t, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o700)
         put(f)

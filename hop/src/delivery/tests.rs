@@ -83,8 +83,10 @@ fn assert_no_file(target: &Target, outcome: &Outcome, what: &str) {
     let left: Vec<_> = target.runtime.read_dir().expect("the runtime directory").collect();
     assert!(left.is_empty(), "{what}: {left:?}");
     // The shell gave itself up to the stub, so its process number is the stub's.
-    let file = format!("/dev/shm/.waft-{}", outcome.pid);
-    assert!(!Path::new(&file).exists(), "{what}: {file}");
+    let own = |name: &str| name.starts_with(".waft-") && name.ends_with(&format!("-{}", outcome.pid));
+    let shared = Path::new("/dev/shm").read_dir().expect("/dev/shm").flatten();
+    let names: Vec<_> = shared.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    assert!(!names.iter().any(|name| own(name)), "{what}: {names:?}");
 }
 
 fn shells() -> impl Iterator<Item = &'static str> {
@@ -371,16 +373,27 @@ fn no_disk_where_the_kernel_refuses_is_refused() {
     }
 }
 
+/// A header without its number, and the number.
+fn parts(header: Vec<u8>) -> (String, String) {
+    let text = String::from_utf8(header).expect("text");
+    let words: Vec<&str> = text.split(' ').collect();
+    let [before @ .., number, dir] = words.as_slice() else { panic!("{text}") };
+    (format!("{} {dir}", before.join(" ")), (*number).to_owned())
+}
+
 #[test]
 fn the_header_takes_only_a_plain_absolute_directory() {
     let with =
         |dir: &str| header(Arch::X86_64, 7, true, &Delivery { dir: Some(dir.into()), ..Delivery::default() });
-    assert_eq!(with("/var/tmp").as_deref(), Ok(&b"x86_64 7 1 any /var/tmp\n"[..]));
+    let (header_of_dir, number) = parts(with("/var/tmp").expect("a header"));
+    assert_eq!(header_of_dir, "x86_64 7 1 any /var/tmp\n");
+    assert!(number.len() == 8 && number.chars().all(|c| c.is_ascii_hexdigit()), "{number}");
     for dir in ["", "tmp", "/a b", "/a\nb", "/a\u{a0}b", "/a\0"] {
         assert_eq!(with(dir).map_err(|problem| problem.code), Err("delivery.dir".to_owned()), "{dir:?}");
     }
-    let plain = header(Arch::Aarch64, 1, false, &no_disk());
-    assert_eq!(plain.as_deref(), Ok(&b"aarch64 1 0 mem -\n"[..]));
+    let (plain, other) = parts(header(Arch::Aarch64, 1, false, &no_disk()).expect("a header"));
+    assert_eq!(plain, "aarch64 1 0 mem -\n");
+    assert_ne!(number, other, "two stubs in one directory");
 }
 
 #[test]

@@ -1,16 +1,20 @@
-//! The events of a run as lines of the log. What may be secret (parameters, output) is there as its hash only.
+//! The events of a run as lines of the log. What may be secret (parameters, output) is there as its hash only; from what
+//! a task asked of its host, the secrets of the run were taken out by their values.
 
 use super::line::{Fields, LINE_BYTES_MAX};
 use super::{Actor, Log};
-use crate::event::{Body, Call, Event, TargetResult};
+use crate::event::{Body, Call, Event, Placed, Stayed, TargetResult};
 use crate::explain::way::{Mode, before};
 use crate::report::escape;
 use crate::run::{Head, Request};
 use crate::tree::{Endpoint, Shape, ShapeNode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use waft_proto::envelope::Bytes;
 use waft_proto::id::Hash;
 use waft_proto::run::{Problem, Status};
+use waft_trust::armour;
+use waft_trust::check::signer;
 
 /// Room that is made sure of before a run for the result of each target, bytes. Most need half of it.
 const RESULT_BYTES: u64 = 1024;
@@ -20,8 +24,16 @@ const END_BYTES: u64 = 4096;
 const OWN_BYTES: usize = 1024;
 /// Bytes of one text from a target that are kept; none that waft's own stub sends is longer.
 const TEXT_BYTES_MAX: usize = 256;
+/// Bytes of what a call was about, as in the records of a node; the words of a program are longer than other texts.
+const SUBJECT_BYTES_MAX: usize = 512;
 /// Exact in every JSON reader; the largest that a target can say.
 const NUMBER_MAX: u64 = (1 << 53) - 1;
+/// Files in memory of one call that are kept: as many as a stub gives a program.
+const CALL_FILES_MAX: usize = 8;
+/// Processes of one call that stay and are kept by number: as many as a stub tells.
+const CALL_STAYS_MAX: usize = 32;
+/// The name of one of them, bytes: the kernel's 15, escaped.
+const STAY_NAME_BYTES_MAX: usize = 64;
 /// Walls of one result that are kept.
 const WALLS_MAX: usize = 32;
 
@@ -95,7 +107,7 @@ fn started(request: &Request, shape: &Shape, actor: &Actor) -> Fields {
         "waft": env!("CARGO_PKG_VERSION"),
         "task": request.task,
         "module": Hash::of(&request.wasm).to_string(),
-        "signers": [],
+        "signers": signers(&request.vouched.task),
         "params": Hash::of(&request.params).to_string(),
         "grants": request.allow,
         "check": request.check,
@@ -103,7 +115,20 @@ fn started(request: &Request, shape: &Shape, actor: &Actor) -> Fields {
         "hops": hops,
         "targets": targets,
     })));
+    let calls = request.along.callees.iter();
+    let calls: Vec<Value> = calls
+        .map(|callee| json!({ "name": callee.name, "module": Hash::of(&callee.wasm).to_string() }))
+        .collect();
+    if !calls.is_empty() {
+        fields.insert("calls".to_owned(), calls.into());
+    }
     fields
+}
+
+/// The keys whose signatures over the module were found good, and go along. Who they are, each node judges by its policy.
+pub(crate) fn signers(signatures: &[Bytes]) -> Vec<String> {
+    let signed = signatures.iter().filter_map(|bytes| armour::decode(&bytes.0).ok());
+    signed.map(|signature| signer(signature.public_key()).fingerprint).collect()
 }
 
 /// A target, what only it is granted, and the hops before it.
@@ -138,7 +163,7 @@ fn ended(target: &str, result: &TargetResult) -> Fields {
         "policy": result.policy.word(),
         "node_head": result.audit.map(|head| head.to_string()),
         "ms": result.ms.min(NUMBER_MAX),
-        "error": result.problem.as_ref().map(|problem| clip(&problem.code)),
+        "error": result.error().map(|problem| clip(&problem.code)),
         "stdout": output(&result.stdout, result.stdout_truncated),
         "stderr": output(&result.stderr, result.stderr_truncated),
     }))
@@ -146,26 +171,40 @@ fn ended(target: &str, result: &TargetResult) -> Fields {
 
 /// What a task asked of its host. The records of one target have a limit, see docs/waft-v1.md.
 fn called(target: &str, call: &Call) -> Fields {
-    // Arguments may be secret, like output: of a program only its name is kept.
-    let named = call.subject.split(' ').next().filter(|_| call.call == "exec");
-    object(json!({
+    let mut fields = object(json!({
         "target": target,
         "call": clip(&call.call),
-        "subject": clip(named.unwrap_or(&call.subject)),
+        "subject": clip_to(&call.subject, SUBJECT_BYTES_MAX),
         "ok": call.ok,
         "code": call.code.as_deref().map(clip),
         "ms": call.ms.min(NUMBER_MAX),
         "left_out": call.left_out.map(|count| count.min(NUMBER_MAX)),
-    }))
+    }));
+    if !call.files.is_empty() {
+        let file = |file: &Placed| json!({"fd": file.fd, "hash": file.hash.as_deref().map(clip)});
+        let files = call.files.iter().take(CALL_FILES_MAX).map(file).collect::<Vec<_>>();
+        fields.insert("files".to_owned(), files.into());
+    }
+    if let Some(count) = call.stay_count {
+        let stayed = |one: &Stayed| json!({"pid": one.pid.min(NUMBER_MAX), "name": clip_to(&one.name, STAY_NAME_BYTES_MAX)});
+        let stays = call.stays.iter().take(CALL_STAYS_MAX).map(stayed).collect::<Vec<_>>();
+        fields.insert("stays".to_owned(), stays.into());
+        fields.insert("stay_count".to_owned(), count.min(NUMBER_MAX).into());
+    }
+    fields
 }
 
 /// A target must neither fill the log nor speak to the terminal of whoever reads it without `waft audit show`.
 fn clip(text: &str) -> String {
+    clip_to(text, TEXT_BYTES_MAX)
+}
+
+fn clip_to(text: &str, bytes_max: usize) -> String {
     escape::text(text)
         .chars()
         .scan(0, |bytes, c| {
             *bytes += c.len_utf8();
-            (*bytes <= TEXT_BYTES_MAX).then_some(c)
+            (*bytes <= bytes_max).then_some(c)
         })
         .collect()
 }

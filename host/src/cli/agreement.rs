@@ -7,10 +7,11 @@ use crate::event::{Body, Event};
 use crate::explain::mean;
 use crate::explain::way::before;
 use crate::manifest::agree::{dropped, effective, flag, missing, together};
-use crate::manifest::refusal;
+use crate::manifest::{Manifest, refusal, suggest};
 use crate::operator::{self, Echo};
 use crate::report::{Terminal, escape, names, problem};
 use crate::tree::{self, Shape, Target};
+use serde_json::{Map, Value};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
@@ -19,7 +20,9 @@ use waft_proto::grant::{Grant, GrantSet};
 use waft_proto::run::Problem;
 
 /// Flags that are printed for pasting, bytes; of more, `--allow asked` is the better line.
-const FLAGS_BYTES_MAX: usize = 2048;
+const FLAGS_BYTES_MAX: usize = 512;
+/// Grants that a warning names; of more, how many there are.
+const GRANTS_NAMED_MAX: usize = 8;
 /// Columns for the names of hosts in a warning.
 const NAMES_COLUMNS: usize = 60;
 
@@ -54,8 +57,15 @@ impl Agreement {
         Ok(Agreement { task: task.to_owned(), asked, given, inventory })
     }
 
-    /// Says what is asked for and not given, and what is given in vain. At a terminal the operator may give the rest.
-    pub(super) async fn settle(&mut self, shape: &Shape, format: Format) -> Result<(), Failure> {
+    /// Says what is asked for and not given at all, and what is given in vain. At a terminal the operator may give what is
+    /// proposed.
+    pub(super) async fn settle(
+        &mut self,
+        shape: &Shape,
+        format: Format,
+        manifest: Option<&Manifest>,
+        params: &Map<String, Value>,
+    ) -> Result<(), Failure> {
         let Some(asked) = &self.asked else { return Ok(()) };
         let useless = dropped(asked, &self.given);
         if !useless.is_empty() {
@@ -66,27 +76,38 @@ impl Agreement {
                     .hint("it is not sent: leave it out, or add it to the manifest"),
             );
         }
-        let lacks = self.lacks(asked, shape)?;
+        let examples = manifest.map(|manifest| manifest.examples.as_slice()).unwrap_or_default();
+        let schema = manifest.and_then(|manifest| manifest.params.as_ref());
+        let is_enough = |missing: &[Grant]| suggest::is_enough(examples, schema, params, asked, missing);
+        let lacks = self.lacks(asked, shape, is_enough)?;
         if lacks.is_empty() {
             return Ok(());
         }
-        warn(&self.lacking(&lacks));
+        let wide: Vec<Grant> = lacks.iter().map(|lack| lack.grant.clone()).collect();
+        let narrow = suggest::narrower(examples, schema, params, &wide, &self.given);
+        warn(&self.lacking(&lacks, narrow.as_deref()));
         if format != Format::Human || !operator::is_there() {
             return Ok(());
         }
-        let meaning =
-            |lack: &Lack| escape::cell(&format!("  {}: {}", lack.grant, mean::sentence(&lack.grant))) + "\n";
-        let question = lacks.iter().map(meaning).collect::<String>() + "Give them for this run? [y/N] ";
+        let meaning = |grant: &Grant| escape::cell(&format!("  {grant}: {}", mean::sentence(grant))) + "\n";
+        let proposed = narrow.unwrap_or(wide);
+        let question = proposed.iter().map(meaning).collect::<String>() + "Give them for this run? [y/N] ";
         let answer = operator::ask(&question, Echo::Shown).await.unwrap_or_default();
         if matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
-            let texts: Vec<String> = lacks.iter().map(|lack| lack.grant.to_string()).collect();
+            let texts: Vec<String> = proposed.iter().map(ToString::to_string).collect();
             let rest = GrantSet::parse_all(texts.iter().map(String::as_str))?;
             self.given = together([&self.given, &rest])?;
         }
         Ok(())
     }
 
-    fn lacks(&self, asked: &GrantSet, shape: &Shape) -> Result<Vec<Lack>, Problem> {
+    /// `is_enough`: what is not given is not needed for what this run does.
+    fn lacks(
+        &self,
+        asked: &GrantSet,
+        shape: &Shape,
+        is_enough: impl Fn(&[Grant]) -> bool,
+    ) -> Result<Vec<Lack>, Problem> {
         let mut count = 0;
         let mut places: BTreeMap<String, (GrantSet, Vec<String>)> = BTreeMap::new();
         for node in shape.selected() {
@@ -101,12 +122,15 @@ impl Agreement {
         let mut lacks: Vec<Lack> = Vec::new();
         for (inventory, targets) in places.into_values() {
             let given = together([&self.given, &inventory])?;
-            // Who asks for any program and is given some was given those on purpose.
-            let on_purpose = |grant: &Grant| {
-                matches!(grant, Grant::Exec(exec) if exec.program().is_none())
-                    && given.programs().next().is_some()
-            };
-            for grant in missing(asked, &given).into_iter().filter(|grant| !on_purpose(grant)) {
+            // Of what a part is given that part was given on purpose.
+            let missing: Vec<Grant> = missing(asked, &given)
+                .into_iter()
+                .filter(|grant| !suggest::is_partly(grant, &given))
+                .collect();
+            if is_enough(&missing) {
+                continue;
+            }
+            for grant in missing {
                 match lacks.iter_mut().find(|lack| lack.grant == grant) {
                     Some(lack) => lack.targets.extend(targets.iter().cloned()),
                     None => lacks.push(Lack { grant, targets: targets.clone() }),
@@ -122,21 +146,35 @@ impl Agreement {
         Ok(lacks)
     }
 
-    fn lacking(&self, lacks: &[Lack]) -> Problem {
-        let named: Vec<String> = lacks
+    fn lacking(&self, lacks: &[Lack], narrow: Option<&[Grant]>) -> Problem {
+        let mut named: Vec<String> = lacks
             .iter()
+            .take(GRANTS_NAMED_MAX)
             .map(|lack| match lack.targets.as_slice() {
                 [] => format!("`{}`", lack.grant),
                 on => format!("`{}` (on {})", lack.grant, names::joined(on, NAMES_COLUMNS, "...")),
             })
             .collect();
+        if lacks.len() > named.len() {
+            named.push(format!("and {} more", lacks.len() - named.len()));
+        }
         let text =
             format!("{} asks for what is not given, and is refused it: {}", self.task, named.join(", "));
-        let flags: Vec<String> = lacks.iter().map(|lack| flag(&lack.grant)).collect();
-        let flags = flags.join(" ");
-        let flags = if flags.len() > FLAGS_BYTES_MAX { "--allow asked" } else { flags.as_str() };
-        Problem::new("grant.asked", text)
-            .hint(format!("to give it: {flags}  (`waft explain` says what that means)"))
+        let flags = |grants: &[Grant]| {
+            let flags = grants.iter().map(flag).collect::<Vec<_>>().join(" ");
+            if flags.len() > FLAGS_BYTES_MAX { "--allow asked".to_owned() } else { flags }
+        };
+        let wide: Vec<Grant> = lacks.iter().map(|lack| lack.grant.clone()).collect();
+        let hint = match narrow {
+            Some(narrow) => format!(
+                "to give what this needs, as in the examples of {}: {}; to give all: {}  (`waft explain` says what that means)",
+                self.task,
+                flags(narrow),
+                flags(&wide)
+            ),
+            None => format!("to give it: {}  (`waft explain` says what that means)", flags(&wide)),
+        };
+        Problem::new("grant.asked", text).hint(hint)
     }
 
     /// The grants for all targets, in canonical text.
@@ -252,8 +290,8 @@ mod tests {
         .expect("a tree");
         let asked = set(&["facts", "exec:systemctl restart *", "mem:1M"]);
         let agreement = Agreement::new("t", Some(asked.clone()), set(&[]), &shape).expect("grants");
-        let lacks = agreement.lacks(&asked, &shape).expect("grants");
-        let said = agreement.lacking(&lacks);
+        let lacks = agreement.lacks(&asked, &shape, |_| false).expect("grants");
+        let said = agreement.lacking(&lacks, None);
         assert_eq!(
             said.message,
             "t asks for what is not given, and is refused it: `exec:systemctl restart *`, `facts` (on db1)"
@@ -264,7 +302,15 @@ mod tests {
                 || hint.starts_with("to give it: --allow \"exec:systemctl restart *\" --allow facts "),
             "{hint}"
         );
-        let enough = Agreement::new("t", None, set(&["facts", "exec:*"]), &shape).expect("grants");
-        assert!(enough.lacks(&asked, &shape).expect("grants").is_empty());
+        let narrow = [Grant::parse("exec:systemctl restart nginx").expect("a grant")];
+        let hint = agreement.lacking(&lacks, Some(&narrow)).hint.expect("a hint");
+        assert!(
+            hint.contains("as in the examples of t: --allow \"exec:systemctl restart nginx\"; to give all: "),
+            "{hint}"
+        );
+        for given in [&["facts", "exec:*"][..], &["facts", "exec:systemctl restart nginx"]] {
+            let enough = Agreement::new("t", None, set(given), &shape).expect("grants");
+            assert!(enough.lacks(&asked, &shape, |_| false).expect("grants").is_empty());
+        }
     }
 }

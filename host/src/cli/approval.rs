@@ -6,7 +6,7 @@ use super::args::Approve;
 use super::sign::{beside, read};
 use super::targets::Selection;
 use super::{Done, Failure, print};
-use crate::explain::{Task, explain, mean, text, way};
+use crate::explain::{Task, explain_with, mean, text, way};
 use crate::files;
 use crate::report::{Terminal, escape};
 use crate::run::{Request, Vouched};
@@ -41,6 +41,14 @@ pub(super) struct About {
 
 /// What a run is, in the words of an approval, without its times and nonce.
 fn subject(request: &Request, shape: &Shape) -> Result<Approval, Problem> {
+    if let Some(callee) = request.along.callees.first() {
+        let text = format!(
+            "`call:{}` lets this run call another task, which an approval does not name: nodes refuse the two together",
+            callee.name
+        );
+        return Err(Problem::new("approval.calls", text)
+            .hint("have each task approved and run by itself, or do not give `call:`"));
+    }
     let mut groups: BTreeSet<BTreeSet<String>> = BTreeSet::new();
     let mut targets = BTreeSet::new();
     for node in shape.selected() {
@@ -82,9 +90,11 @@ pub(super) async fn ask(
     let document = approval.print();
     let checked = Approval::parse(document.as_bytes());
     checked.map_err(|problem| problem.hint("approve fewer targets at once, or for a shorter time"))?;
-    let given = GrantSet::parse_all(request.allow.iter().map(String::as_str))?;
+    let files: BTreeSet<String> = request.along.files.iter().map(|file| file.grant()).collect();
+    let given = request.allow.iter().filter(|grant| !files.contains(*grant));
+    let given = GrantSet::parse_all(given.map(String::as_str))?;
     let hosts = way::hosts(&selection.shape, &selection.setup.resolver).await;
-    let explained = explain(&about.task, &given, Some(hosts), request.check)?;
+    let explained = explain_with(&about.task, &given, Some(hosts), request.check, &request.along)?;
     write_new(file, document.as_bytes())?;
     print::out(&text::text(&explained, Terminal::detect().stdout_paint()))?;
     let name = escape::cell(&file.to_string_lossy());

@@ -18,6 +18,8 @@ pub(crate) enum Command {
     Run(Run),
     /// Run a program on the selected targets (a built-in task with the grant exec:* for it)
     Exec(Exec),
+    /// Run a script on the selected targets: in the sandbox, or by an interpreter of the target
+    Script(Box<super::script::ScriptArgs>),
     /// Say what a task could touch, on which hosts, and who is in between; dials nothing
     Explain(super::explain::Explain),
     /// Say who answers: stub, machine, user, round-trip time, how the stub came there, walls, policy
@@ -30,6 +32,9 @@ pub(crate) enum Command {
     /// The stubs at hand
     #[command(subcommand)]
     Stub(Stub),
+    /// Look at tasks, make pages of them, and put their manifests in
+    #[command(subcommand)]
+    Task(super::task::TaskCommand),
     /// Sign a task: an SSH signature over its hash, beside it
     Sign(super::sign::Sign),
     /// Say who has signed a task, by a list of allowed signers
@@ -40,6 +45,9 @@ pub(crate) enum Command {
     /// Show what was run, by whom and where, and verify that nothing of it was changed
     #[command(subcommand)]
     Audit(super::audit::Audit),
+    /// Make a project: a task in Rust, C, Go and other languages, which builds, has a test, and runs
+    #[command(subcommand)]
+    New(super::new::New),
     /// Start a small fleet of SSH servers in this process and run a task on it, through a bastion
     Demo(Demo),
     /// Print a completion script for a shell
@@ -138,10 +146,10 @@ pub(crate) struct Secrets {
 
 #[derive(Args, Debug)]
 pub(crate) struct Run {
-    /// A .wasm file, or the name of a built-in task
+    /// A .wasm file, or the name of a task in a directory of WAFT_PATH, in ./tasks, or built in
     #[arg(value_name = "TASK")]
     pub(crate) task: String,
-    /// Parameter: key=text, or key:=JSON
+    /// Parameter: key=text, key:=JSON, or key@FILE to send a file that the task may read
     #[arg(short, long = "param", value_name = "K=V")]
     pub(crate) param: Vec<String>,
     /// File with all parameters as one JSON object; - is stdin
@@ -157,6 +165,9 @@ pub(crate) struct Run {
     pub(crate) targets: Targets,
     #[command(flatten)]
     pub(crate) output: Output,
+    /// What it asks for in this run, in place of what its manifest says.
+    #[arg(skip)]
+    pub(crate) asks: Vec<String>,
 }
 
 #[derive(Args, Debug)]
@@ -240,6 +251,8 @@ pub(crate) struct StubPath {
 pub(crate) enum Kind {
     Leaf,
     Hop,
+    /// Runs components for the other two
+    Worker,
 }
 
 #[derive(Args, Debug)]

@@ -1,11 +1,13 @@
 //! `waft explain`: what a task could touch, where, and who is in between. Nothing is dialled.
 
 use super::args::Targets;
-use super::run::{Found, find_task};
 use super::{Done, Failure, print, targets};
-use crate::explain::{Task, explain as explanation, secrets, text, way};
-use crate::manifest::agree;
+use crate::along::{Along, files::read_all};
+use crate::explain::{Task, explain_with, secrets, text, way};
+use crate::manifest::{Manifest, agree};
+use crate::params;
 use crate::report::{Terminal, json};
+use crate::search::{Found, Search};
 use crate::secret::Declarations;
 use clap::{Args, ValueEnum};
 use waft_proto::run::Problem;
@@ -21,9 +23,12 @@ Examples:
 A task asks by its manifest: TOML in the section `waft.task` of the module, or in NAME.toml beside NAME.wasm. What it gets \
 is what it asks for and is given; the policy of the target may take away more.")]
 pub(crate) struct Explain {
-    /// A .wasm file, or the name of a built-in task
+    /// A .wasm file, or the name of a task in a directory of WAFT_PATH, in ./tasks, or built in
     #[arg(value_name = "TASK")]
     task: String,
+    /// Parameter, as for `waft run`: it is checked, and the file that it names is told
+    #[arg(short, long = "param", value_name = "K=V")]
+    param: Vec<String>,
     /// Grant to give, as for `waft run`; `asked` is all that the manifest asks for; may be repeated
     #[arg(long, value_name = "GRANT")]
     allow: Vec<String>,
@@ -49,7 +54,15 @@ enum Format {
 pub(super) async fn explain(args: Explain) -> Done {
     let mut problems = Vec::new();
     let mut keep = |more: Vec<Problem>| problems.extend(more);
-    let found = find_task(&args.task).map_err(&mut keep).ok();
+    let found = Search::here().task(&args.task).map_err(&mut keep).ok();
+    let params = params::merge(&args.param, None).and_then(|params| {
+        // Whoever explains a task need not know all its parameters yet.
+        match found.as_ref().and_then(|found| Some((found, found.manifest.as_ref()?.params.as_ref()?))) {
+            Some((found, schema)) => params.fit_in_part(&found.name, schema),
+            None => Ok(params),
+        }
+    });
+    let files = params.and_then(|params| read_all(params.files)).map_err(&mut keep).ok();
     let given = found.as_ref().and_then(|found| {
         agree::given(&args.allow, found.manifest.as_ref(), &found.name).map_err(&mut keep).ok()
     });
@@ -57,7 +70,7 @@ pub(super) async fn explain(args: Explain) -> Done {
     let named = !args.targets.target.is_empty() || !args.targets.via.is_empty();
     let selection =
         if named { targets::select(&args.targets).map_err(&mut keep).ok().map(Some) } else { Some(None) };
-    let (Some(found), Some(given), Some(selection)) = (found, given, selection) else {
+    let (Some(found), Some(given), Some(selection), Some(files)) = (found, given, selection, files) else {
         return Err(Failure::Input(problems));
     };
     let declared = found.manifest.as_ref().map(|manifest| manifest.secrets.clone()).unwrap_or_default();
@@ -68,7 +81,14 @@ pub(super) async fn explain(args: Explain) -> Done {
         }
         None => (None, Declarations::new()),
     };
-    let mut explained = explanation(&task(&found), &given, hosts, args.check)?;
+    let asked = found.manifest.as_ref().and_then(Manifest::asked);
+    let inventories = hosts.iter().flatten().map(|host| &host.allow);
+    let sent = inventories.chain([&given]).map(|given| agree::effective(asked, given));
+    let sent = agree::together(&sent.collect::<Result<Vec<_>, _>>()?)?;
+    let sent: Vec<String> = sent.iter().map(|grant| grant.to_string()).collect();
+    let along = Along::find(&sent, files, &Search::here())?;
+    let mut explained = explain_with(&task(&found), &given, hosts, args.check, &along)?;
+    let declared = along.declared(&declared);
     explained.secrets = secrets::told(&explained, &[&inventory, &declared]);
     match args.format {
         Format::Human => print::out(&text::text(&explained, Terminal::detect().stdout_paint()))?,

@@ -2,6 +2,7 @@
 
 use super::args::{Inventory, InventoryArgs};
 use super::{Done, print, targets};
+use crate::report::json;
 use serde_json::{Value, json};
 use waft_proto::run::Problem;
 
@@ -73,6 +74,6 @@ fn show(args: InventoryArgs) -> Done {
         })
         .collect();
     let text = serde_json::to_string_pretty(&all).unwrap_or_default();
-    print::out(&format!("{text}\n"))?;
+    print::out(&format!("{}\n", json::without_hostile(text)))?;
     Ok(0)
 }

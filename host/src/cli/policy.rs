@@ -14,7 +14,7 @@ use waft_policy::site::key_text;
 use waft_policy::{
     Allowed, Decision, POLICY_BYTES_MAX, Placed, Policy, Request, Step, lint, parse_hash, time,
 };
-use waft_proto::grant::{GrantSet, print_duration_ms};
+use waft_proto::grant::{Grant, GrantSet, print_duration_ms};
 use waft_proto::id::Hash;
 use waft_proto::run::Problem;
 
@@ -331,6 +331,7 @@ fn explanation_json(
             value["check_forced"] = allowed.check_forced.into();
             value["wall"] = allowed.wall.word().into();
             value["timeout_ms"] = allowed.timeout_ms.into();
+            value["unconfined"] = allowed.unconfined.into();
             value["error"] = Value::Null;
         }
         Decision::Refused(problem) => value["error"] = problem_json(problem),
@@ -369,6 +370,11 @@ fn human(
         list("allowed, with", left);
         list("cut by the policy", texts(&allowed.cut));
         list("withdrawn by the dry run", effective.withdrawn);
+        let mut programs = effective.grants.iter().filter(|grant| matches!(grant, Grant::Exec(_)));
+        if let (Some(Grant::Exec(exec)), false) = (programs.next(), allowed.unconfined) {
+            let refusal = waft_policy::unconfined(&allowed.rule.name, exec.program().unwrap_or("*"));
+            list("in site mode, where a task does not ask for `confine`, refused", refusal_lines(&refusal));
+        }
         let dry = match (effective.is_dry, allowed.check_forced) {
             (false, _) => "no",
             (true, false) => "yes, as asked",
@@ -386,6 +392,11 @@ fn human(
         print::error(problem);
     }
     Ok(())
+}
+
+fn refusal_lines(problem: &Problem) -> Vec<String> {
+    let said = format!("{}: {}", problem.code, problem.message);
+    [Some(said), problem.hint.clone()].into_iter().flatten().collect()
 }
 
 fn step_line(step: &Step<'_>) -> String {

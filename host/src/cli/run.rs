@@ -5,45 +5,118 @@ use super::args::{Approve, Exec, Format, Limits, Output, Run, Secrets, Targets};
 use super::audit::Recorded;
 use super::targets::{self, Selection};
 use super::{Done, Failure, approval, explain};
-use crate::compile::{Cache, check_imports};
+use crate::along::{Along, files::read_all};
+use crate::compile::Cache;
 use crate::controller::Controller;
 use crate::files;
-use crate::manifest::{self, Manifest, agree};
+use crate::manifest::{Manifest, agree};
+use crate::params::{self, Params};
 use crate::report::{self, Reporter, Terminal, Verbosity};
-use crate::run::{Head, Request, run as run_task};
+use crate::run::{AfterReboot, Head, Request, order, run as run_task};
+use crate::search::{self, Found, Search};
 use crate::secret::{self, Plan, Sent};
-use crate::{params, stubs};
-use std::path::{Path, PathBuf};
+use crate::tree::{Shape, ShapeNode, Transport};
 use std::sync::Arc;
 use waft_proto::grant::GrantSet;
 use waft_proto::run::Problem;
+use waft_proto::secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, SECRETS_BYTES_MAX, SECRETS_MAX};
 
 pub(super) async fn run(args: Run) -> Done {
     let mut problems = Vec::new();
     let mut keep = |more: Vec<Problem>| problems.extend(more);
     dry_run(&args.limits).map_err(|problem| keep(vec![problem])).ok();
     let params = parameters(&args.param, args.params.as_deref()).map_err(&mut keep).ok();
-    let task = find_task(&args.task).map_err(&mut keep).ok();
+    let task = Search::here().task(&args.task).and_then(|task| asking(task, &args.asks));
+    let task = task.map_err(&mut keep).ok();
     let given = given(&args.limits.allow, task.as_ref()).map_err(&mut keep).ok();
     let selection = targets::select(&args.targets).map_err(&mut keep).ok();
     let flags = secret_flags(&args.secrets).map_err(&mut keep).ok();
-    let (Some(params), Some(task), Some(given), Some(mut selection), Some(flags), []) =
+    let params = params.and_then(|params| fitting(params, task.as_ref()).map_err(&mut keep).ok());
+    let hidden = params.as_ref().map(|params| hidden(params, task.as_ref())).unwrap_or_default();
+    let params = params.map(|params| Ok((params.object, read_all(params.files)?)));
+    let params = params.and_then(|params| params.map_err(&mut keep).ok());
+    let (Some((mut params, files)), Some(task), Some(given), Some(mut selection), Some(flags), []) =
         (params, task, given, selection, flags, &*problems)
     else {
         return Err(Failure::Input(problems));
     };
     let about = approval::About { task: explain::task(&task), file: task.file.clone() };
     let Found { name, wasm, manifest, .. } = task;
-    let (asked, declared) = manifest.map(|manifest| (manifest.grants, manifest.secrets)).unzip();
+    let asked = manifest.as_ref().and_then(Manifest::asked).cloned();
+    let after_reboot = manifest.as_ref().filter(|manifest| manifest.after_reboot);
+    let after_reboot = after_reboot.map(|_| AfterReboot::of(&params));
+    if after_reboot.is_some() && !args.limits.check {
+        elsewhere(&name, &selection.shape)?;
+    }
     let mut agreement = Agreement::new(&name, asked, given, &selection.shape)?;
-    agreement.settle(&selection.shape, args.output.format).await?;
+    agreement.settle(&selection.shape, args.output.format, manifest.as_ref(), &params).await?;
+    let declared = manifest.map(|manifest| manifest.secrets).unwrap_or_default();
     selection.shape = agreement.narrowed(selection.shape)?;
-    let declared = declared.unwrap_or_default();
+    for file in &files {
+        params.insert(file.param.clone(), file.reference());
+    }
+    let along = along(&agreement, &selection.shape, files)?;
+    let declared = along.declared(&declared);
     let plan = Plan::new(flags, &selection.secrets, &declared, &agreement.allow()?, &selection.shape)?;
-    let secrets = plan.read().await?;
+    let mut secrets = plan.read().await?;
+    secrets.hide(hidden);
     let params = serde_json::Value::Object(params).to_string().into_bytes();
     let (limits, approve, output) = (args.limits, args.approve, args.output);
-    start(Job { name, wasm, params, secrets, agreement, limits, approve, about, selection, output }).await
+    start(Job {
+        name,
+        wasm,
+        params,
+        secrets,
+        along,
+        after_reboot,
+        agreement,
+        limits,
+        approve,
+        about,
+        selection,
+        output,
+    })
+    .await
+}
+
+/// The task with these grants asked for, if there are any, in place of its manifest's.
+fn asking(mut task: Found, asks: &[String]) -> Result<Found, Vec<Problem>> {
+    if let (Some(manifest), [_, ..]) = (&mut task.manifest, asks) {
+        manifest.grants = GrantSet::parse_all(asks.iter().map(String::as_str))?;
+        manifest.given = false;
+    }
+    Ok(task)
+}
+
+/// Who reboots the machine that waits for it waits in vain.
+fn elsewhere(task: &str, shape: &Shape) -> Result<(), Vec<Problem>> {
+    let here = |node: &&ShapeNode| node.endpoint.transport == Transport::Local;
+    let problem = |node: &ShapeNode| {
+        let name = &node.endpoint.name;
+        Problem::new(
+            "reboot.local",
+            format!("{task} reboots {name}, and that is the machine that would wait for it"),
+        )
+        .hint("take it out with `-t '!NAME'`, or reboot it from another machine")
+    };
+    let problems: Vec<Problem> = shape.selected().filter(here).map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// Finds the tasks that any target may call.
+fn along(
+    agreement: &Agreement,
+    shape: &Shape,
+    files: Vec<crate::along::files::File>,
+) -> Result<Along, Vec<Problem>> {
+    let allow = agreement.allow().map_err(|problem| vec![problem])?;
+    let all: Vec<String> =
+        allow.into_iter().chain(shape.selected().flat_map(|node| node.allow.clone())).collect();
+    let along = Along::find(&all, files, &Search::here())?;
+    for hash in along.unsent(&all) {
+        tracing::warn!("blob:{hash} is given, and no file of that hash is sent: name it with -p NAME@FILE");
+    }
+    Ok(along)
 }
 
 /// Whoever names the program is the one who asks: nothing is taken from what is given.
@@ -51,7 +124,7 @@ pub(super) async fn exec(args: Exec) -> Done {
     let mut problems = Vec::new();
     let mut keep = |more: Vec<Problem>| problems.extend(more);
     dry_run(&args.limits)?;
-    let task = find_task("exec")?;
+    let task = search::builtin("exec")?;
     let mut wanted = vec!["exec:*".to_owned()];
     wanted.extend(args.limits.allow.iter().cloned());
     let given = given(&wanted, Some(&task)).map_err(&mut keep).ok();
@@ -61,8 +134,23 @@ pub(super) async fn exec(args: Exec) -> Done {
     let Found { name, wasm, .. } = task;
     let agreement = Agreement::new(&name, None, given, &selection.shape)?;
     let params = serde_json::json!({ "argv": args.argv }).to_string().into_bytes();
+    let along = along(&agreement, &selection.shape, Vec::new())?;
     let (secrets, limits, approve, output) = (Sent::default(), args.limits, args.approve, args.output);
-    start(Job { name, wasm, params, secrets, agreement, limits, approve, about, selection, output }).await
+    start(Job {
+        name,
+        wasm,
+        params,
+        secrets,
+        along,
+        after_reboot: None,
+        agreement,
+        limits,
+        approve,
+        about,
+        selection,
+        output,
+    })
+    .await
 }
 
 struct Job {
@@ -70,6 +158,8 @@ struct Job {
     wasm: Arc<[u8]>,
     params: Vec<u8>,
     secrets: Sent,
+    along: Along,
+    after_reboot: Option<AfterReboot>,
     agreement: Agreement,
     limits: Limits,
     approve: Approve,
@@ -82,25 +172,40 @@ async fn start(job: Job) -> Done {
     for (name, _) in job.secrets.secrets.iter().filter(|(_, secret)| !secret.is_redacted()) {
         tracing::warn!("the secret {name} is short: it is not taken out of output");
     }
+    for name in &job.secrets.unhidden {
+        tracing::warn!(
+            "the sensitive parameter {name} is not taken out of output: that takes {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} \
+             bytes, and {SECRETS_MAX} secrets and parameters of {SECRETS_BYTES_MAX} bytes together"
+        );
+    }
     let cached =
         files::cache_dir().map(|dir| files::guarded(&dir, "artifacts", "XDG_CACHE_HOME")).transpose()?;
     let cache = Cache::new(cached);
+    let blobs = job.along.blobs()?;
     let mut request = Request {
         task: job.name,
         wasm: job.wasm,
         params: job.params,
-        allow: job.agreement.allow()?,
+        allow: job
+            .agreement
+            .allow()?
+            .into_iter()
+            .chain(blobs.iter().map(|grant| grant.to_string()))
+            .collect(),
         check: job.limits.check,
         diff: job.limits.diff,
         timeout: job.limits.timeout,
         head: Head::default(),
         vouched: Default::default(),
         secrets: job.secrets,
+        along: job.along,
+        after_reboot: job.after_reboot,
     };
     if let Some(file) = &job.approve.approval_request {
         return approval::ask(file, &job.approve, &request, &job.about, &job.selection).await;
     }
     request.vouched = approval::vouched(&job.approve, &request, &job.about, &job.selection.shape)?;
+    order::fits(&request, &job.selection.shape)?;
     let mut recorded = Recorded::begin(&request, &job.selection.shape)?;
     let mut reporter = reporter(&job.output);
     let mut controller = Controller::start(job.selection.shape, job.selection.setup)?;
@@ -154,12 +259,23 @@ fn secret_flags(args: &Secrets) -> Result<secret::Flags, Vec<Problem>> {
 }
 
 /// `--params`, and over it each `-p`.
-fn parameters(
-    pairs: &[String],
-    file: Option<&str>,
-) -> Result<serde_json::Map<String, serde_json::Value>, Vec<Problem>> {
+pub(super) fn parameters(pairs: &[String], file: Option<&str>) -> Result<Params, Vec<Problem>> {
     let text = file.map(params::read).transpose().map_err(|problem| vec![problem])?;
     params::merge(pairs, file.zip(text.as_deref()))
+}
+
+/// By the schema of the task, if it has one. Without the task nobody can say what they should be.
+fn fitting(params: Params, task: Option<&Found>) -> Result<Params, Vec<Problem>> {
+    match task.and_then(|task| Some((task, task.manifest.as_ref()?.params.as_ref()?))) {
+        Some((task, schema)) => params.fit(&task.name, schema),
+        None => Ok(params),
+    }
+}
+
+/// Values that are not to be shown, by the names of their parameters.
+fn hidden(params: &Params, task: Option<&Found>) -> Vec<(String, String)> {
+    let schema = task.and_then(|task| task.manifest.as_ref()?.params.as_ref());
+    schema.map(|schema| params::sensitive(schema, &params.object)).unwrap_or_default()
 }
 
 /// What `--allow` gives. Without the task nobody can say what `asked` is, but the other grants can be read.
@@ -167,52 +283,6 @@ fn given(flags: &[String], task: Option<&Found>) -> Result<GrantSet, Vec<Problem
     match task {
         Some(task) => agree::given(flags, task.manifest.as_ref(), &task.name),
         None => GrantSet::parse_all(flags.iter().map(String::as_str).filter(|flag| *flag != agree::ASKED)),
-    }
-}
-
-/// A module that can be run, as far as this side can tell.
-pub(super) struct Found {
-    /// By its manifest, else by its file.
-    pub(super) name: String,
-    pub(super) wasm: Arc<[u8]>,
-    /// `None`: it is built in.
-    pub(super) file: Option<PathBuf>,
-    pub(super) manifest: Option<Manifest>,
-}
-
-/// A file, or a task that is built in. Everything that can be wrong with it is told before a host is dialled.
-pub(super) fn find_task(wanted: &str) -> Result<Found, Vec<Problem>> {
-    let mut found = read_task(wanted).map_err(|problem| vec![problem])?;
-    check_imports(&found.name, &found.wasm)?;
-    found.manifest = manifest::of_module(&found.name, &found.wasm, found.file.as_deref())?;
-    if let Some(name) = found.manifest.as_ref().and_then(|manifest| manifest.name.clone()) {
-        found.name = name;
-    }
-    Ok(found)
-}
-
-/// Without a look into it.
-fn read_task(wanted: &str) -> Result<Found, Problem> {
-    let path = Path::new(wanted);
-    let is_path = wanted.contains('/') || path.extension().is_some();
-    if !is_path && let Some(wasm) = stubs::builtin_task(wanted) {
-        let name = wanted.to_owned();
-        return Ok(Found { name, wasm: Arc::from(wasm), file: None, manifest: None });
-    }
-    let name = path.file_stem().map_or_else(|| wanted.to_owned(), |stem| stem.to_string_lossy().into_owned());
-    match std::fs::read(path) {
-        Ok(wasm) => Ok(Found { name, wasm: wasm.into(), file: Some(path.to_owned()), manifest: None }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound && !is_path => {
-            let names: Vec<&str> = stubs::builtin_tasks().collect();
-            Err(Problem::new("task.unknown", format!("there is no task `{wanted}`")).hint(format!(
-                "built in are: {}; another is given by its path, like ./{wanted}.wasm",
-                names.join(", ")
-            )))
-        }
-        Err(error) => Err(Problem::new(
-            "task.read",
-            format!("the task {wanted} cannot be read: {}", crate::files::plain(&error)),
-        )),
     }
 }
 
@@ -225,8 +295,9 @@ pub(super) async fn builtin(
     output: Output,
 ) -> Done {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let params = serde_json::Value::Object(parameters(&owned(param), None)?).to_string().into_bytes();
-    let task = find_task(name)?;
+    let task = search::builtin(name)?;
+    let params = fitting(parameters(&owned(param), None)?, Some(&task))?;
+    let params = serde_json::Value::Object(params.object).to_string().into_bytes();
     let given = given(&owned(allow), Some(&task))?;
     let selection = targets::select(targets)?;
     let about = approval::About { task: explain::task(&task), file: None };
@@ -234,6 +305,20 @@ pub(super) async fn builtin(
     let agreement = Agreement::new(&name, None, given, &selection.shape)?;
     let timeout = std::time::Duration::from_secs(60);
     let limits = Limits { allow: Vec::new(), timeout, check: false, diff: false };
-    let (approve, secrets) = (Approve::default(), Sent::default());
-    start(Job { name, wasm, params, secrets, agreement, limits, approve, about, selection, output }).await
+    let (approve, secrets, along) = (Approve::default(), Sent::default(), Along::default());
+    start(Job {
+        name,
+        wasm,
+        params,
+        secrets,
+        along,
+        after_reboot: None,
+        agreement,
+        limits,
+        approve,
+        about,
+        selection,
+        output,
+    })
+    .await
 }

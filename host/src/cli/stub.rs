@@ -3,18 +3,16 @@
 use super::args::{Kind, Stub, StubBuild, StubPath};
 use super::{Done, print};
 use crate::files;
-use crate::stubs::{self, Shelf};
+use crate::stubs::{self, Shelf, WORKER};
 use flate2::read::GzDecoder;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use waft_proto::id::Hash;
 use waft_proto::msg::{Arch, StubKind};
 use waft_proto::run::Problem;
-
-/// What the build of the controller does to its stubs as well.
-#[path = "../../build/unwind.rs"]
-mod unwind;
 
 pub(super) async fn stub(command: Stub) -> Done {
     match command {
@@ -25,7 +23,7 @@ pub(super) async fn stub(command: Stub) -> Done {
 }
 
 fn list() -> Done {
-    let rows: Vec<Vec<String>> = Shelf::load()?
+    let mut rows: Vec<Vec<String>> = Shelf::load()?
         .all()
         .map(|stub| {
             vec![
@@ -38,15 +36,51 @@ fn list() -> Done {
             ]
         })
         .collect();
+    for arch in Arch::ALL {
+        let Some(worker) = Shelf::worker(arch)? else { continue };
+        let from = worker.file.map_or_else(|| "built in".to_owned(), |file| file.display().to_string());
+        let bytes = worker.bytes.len().to_string();
+        rows.push(vec![
+            WORKER.to_owned(),
+            arch.word().to_owned(),
+            bytes,
+            "-".to_owned(),
+            worker.hash.short(),
+            from,
+        ]);
+    }
     print::table(&["kind", "machine", "bytes", "gzip", "hash", "from"], &rows)?;
     Ok(0)
 }
 
-fn kind(kind: Kind) -> StubKind {
+fn word(kind: Kind) -> &'static str {
     match kind {
+        Kind::Leaf => StubKind::Leaf.word(),
+        Kind::Hop => StubKind::Hop.word(),
+        Kind::Worker => WORKER,
+    }
+}
+
+/// A program as it is unpacked, its hash, and the file where it is one.
+type Program = (Arc<[u8]>, Hash, Option<PathBuf>);
+
+fn program(kind: Kind, arch: Arch) -> Result<Option<Program>, Problem> {
+    let kind = match kind {
         Kind::Leaf => StubKind::Leaf,
         Kind::Hop => StubKind::Hop,
-    }
+        Kind::Worker => {
+            return Ok(Shelf::worker(arch)?.map(|worker| (worker.bytes, worker.hash, worker.file)));
+        }
+    };
+    let shelf = Shelf::load()?;
+    let Some(stub) = shelf.find(arch, kind) else { return Ok(None) };
+    let mut raw = Vec::new();
+    GzDecoder::new(stub.gzip.as_ref()).read_to_end(&mut raw).map_err(|error| unpacked(&error))?;
+    Ok(Some((raw.into(), stub.blob.hash, stub.file.clone())))
+}
+
+fn unpacked(error: &std::io::Error) -> Problem {
+    Problem::new("stub.unpack", format!("the stub cannot be unpacked: {}", crate::files::plain(error)))
 }
 
 fn arch(word: Option<&str>) -> Result<Arch, Problem> {
@@ -61,35 +95,24 @@ fn arch(word: Option<&str>) -> Result<Arch, Problem> {
 }
 
 fn path(args: &StubPath) -> Done {
-    let (kind, arch) = (kind(args.kind), arch(args.arch.as_deref())?);
-    let shelf = Shelf::load()?;
-    let stub = shelf.find(arch, kind).ok_or_else(|| {
-        Problem::new("stub.missing", format!("there is no {} stub for {}", kind.word(), arch.word())).hint(
-            format!(
-                "`waft stub build --kind {} --arch {}` makes one from a source tree",
-                kind.word(),
-                arch.word()
-            ),
-        )
+    let (kind, arch) = (word(args.kind), arch(args.arch.as_deref())?);
+    let found = program(args.kind, arch)?.ok_or_else(|| {
+        Problem::new("stub.missing", format!("there is no {kind} stub for {}", arch.word())).hint(format!(
+            "`waft stub build --kind {kind} --arch {}` makes one from a source tree",
+            arch.word()
+        ))
     })?;
-    let file = match &stub.file {
-        Some(file) => file.clone(),
-        None => {
-            let failed = |error: std::io::Error| {
-                Problem::new(
-                    "stub.unpack",
-                    format!("the stub cannot be unpacked: {}", crate::files::plain(&error)),
-                )
-            };
-            let mut raw = Vec::new();
-            GzDecoder::new(stub.gzip.as_ref()).read_to_end(&mut raw).map_err(failed)?;
+    let file = match found {
+        (_, _, Some(file)) => file,
+        (raw, hash, None) => {
             let dir = files::cache_dir().ok_or_else(|| {
                 Problem::new("stub.unpack", "there is no home directory to unpack a stub into")
             })?;
-            let name = format!("{}-{}-{}", kind.word(), arch.word(), stub.blob.hash.short());
+            let name = format!("{kind}-{}-{}", arch.word(), hash.short());
             let file = files::guarded(&dir, "stubs", "XDG_CACHE_HOME")?.join(name);
-            files::write_private(&file, &raw).map_err(failed)?;
-            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).map_err(failed)?;
+            files::write_private(&file, &raw).map_err(|error| unpacked(&error))?;
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755))
+                .map_err(|error| unpacked(&error))?;
             file
         }
     };
@@ -100,7 +123,7 @@ fn path(args: &StubPath) -> Done {
 /// Builds with cargo from a source tree, for this machine or (with the toolchain that
 /// `scripts/aarch64.sh` prepares) for aarch64.
 fn build(args: &StubBuild) -> Done {
-    let (kind, arch) = (kind(args.kind), arch(args.arch.as_deref())?);
+    let (kind, arch) = (word(args.kind), arch(args.arch.as_deref())?);
     let here = std::env::current_dir().unwrap_or_default();
     let source = source_tree(args.source.as_deref(), BUILT_FROM.as_ref(), &here)?;
     let failed = |dir: &Path, error: std::io::Error| {
@@ -115,14 +138,11 @@ fn build(args: &StubBuild) -> Done {
     // The script works in the source tree, where a relative path would lead elsewhere.
     let dir = std::path::absolute(&dir).map_err(|error| failed(&dir, error))?;
     files::private_dir(&dir).map_err(|error| failed(&dir, error))?;
-    let out = dir.join(format!("{}-{}", kind.word(), arch.word()));
+    let out = dir.join(format!("{kind}-{}", arch.word()));
     // Not in place: a build that fails, or is stopped, leaves the stub that was there.
     let beside = tempfile::TempDir::new_in(&dir).map_err(|error| failed(&dir, error))?;
     let new = beside.path().join("stub");
-    run_script(&source.join(SCRIPT), kind.word(), arch.word(), &new)?;
-    let mut program = std::fs::read(&new).map_err(|error| failed(&dir, error))?;
-    unwind::blank(&mut program);
-    std::fs::write(&new, program).map_err(|error| failed(&dir, error))?;
+    run_script(&source.join(SCRIPT), kind, arch.word(), &new)?;
     std::fs::rename(&new, &out).map_err(|error| failed(&dir, error))?;
     print::out(&format!("{}\n", out.display()))?;
     Ok(0)

@@ -81,6 +81,42 @@ fn each_unknown_import_is_a_problem_of_its_own() {
 }
 
 #[test]
+fn an_import_that_nobody_has_is_told_with_what_would_do() {
+    let hint = |import: &str| {
+        let text = format!("(module (import {import}))");
+        let problem = check_imports("t.wasm", &wasm(&text)).expect_err("nobody has it").remove(0);
+        assert_eq!(problem.code, "task.import", "{problem}");
+        problem.hint.expect("a hint")
+    };
+    for (import, part) in [
+        (r#""env" "abort" (func)"#, "built for a browser or by Emscripten"),
+        (r#""env" "memory" (memory 1 1 shared)"#, "its own memory"),
+        (r#""wasi_unstable" "fd_write" (func)"#, "WASI preview 0"),
+        (r#""wasi_snapshot_preview1" "fd_wirte" (func)"#, "has `fd_write`"),
+        (r#""wasi_snapshot_preview1" "sock_bind_to_everything" (func)"#, "WASI 0.1 has no such function"),
+        (r#""wasi" "thread-spawn" (func)"#, "threads are not offered"),
+        (r#""gojs" "runtime.wasmExit" (func)"#, "GOOS=wasip1"),
+        (r#""wbg" "__wbg_log_1" (func)"#, "wasm-bindgen"),
+        (r#""waft_v1" "exce" (func)"#, "has `exec`"),
+        (r#""waft_v2" "exec" (func)"#, "or get a newer waft"),
+        (r#""wasi:http/types@0.2.0" "x" (func)"#, "the core of a component"),
+        (r#""wasix_32v1" "fork" (func)"#, "WASIX"),
+        (r#""x" "y" (func)"#, "wasm32-wasip1"),
+    ] {
+        assert!(hint(import).contains(part), "{part} in {}", hint(import));
+    }
+    let component = |import: &str| {
+        let text = format!(r#"(component (import "{import}" (instance)))"#);
+        let problems = check_imports("t.wasm", &wasm(&text)).expect_err("nobody has it");
+        format!("{} / {}", problems[0].message, problems[0].hint.clone().unwrap_or_default())
+    };
+    assert!(component("wasi:http/outgoing-handler@0.2.0").contains("ask for net:HOST:PORT"));
+    assert!(component("wasi:nn/graph@0.2.0-rc").contains("waft has no such service"));
+    let newer = component("waft:task/host@0.9.0");
+    assert!(newer.contains("hosts of waft have 1.0.0") && newer.contains("or get a newer waft"), "{newer}");
+}
+
+#[test]
 fn only_functions_can_be_imported() {
     for import in ["(memory 1)", "(global i32)", "(table 1 funcref)"] {
         let text = format!(r#"(module (import "wasi_snapshot_preview1" "fd_close" {import}))"#);
@@ -95,7 +131,38 @@ fn what_is_no_module_is_said_plainly() {
     }
     assert_problem(b"\0asm", "task.version", "another version");
     assert_problem(b"\0asm\x02\0\0\0", "task.version", "another version");
-    assert_problem(&wasm("(component)"), "task.component", "WASI 0.2");
+}
+
+#[test]
+fn a_component_may_import_what_hosts_have_and_exports_run() {
+    let of = |import: &str| {
+        let text = format!(
+            r#"(component
+                (import "{import}" (instance (export "exit-with-code" (func (param "status-code" u8)))))
+                (core module $m (func (export "run") (result i32) (i32.const 0)))
+                (core instance $i (instantiate $m))
+                (func $run (result (result)) (canon lift (core func $i "run")))
+                (instance $out (export "run" (func $run)))
+                (export "wasi:cli/run@0.2.0" (instance $out)))"#
+        );
+        wasm(&text)
+    };
+    assert_eq!(problems(&of("wasi:cli/exit@0.2.12")), []);
+    for (import, part) in [
+        ("wasi:cli/stdin@0.2.0", "imports wasi:cli/stdin@0.2.0#exit-with-code"),
+        ("wasi:cli/exit@0.3.0", "wasi:cli/exit of version 0.3.0; hosts of waft have 0.2.0 to 0.2.12"),
+        ("wasi:cli/exit@0.2.13", "of version 0.2.13"),
+        ("wasi:cli/exit", "imports wasi:cli/exit without a version"),
+        ("wasi:http/types@0.2.0", "imports wasi:http/types@0.2.0, which no host of waft offers"),
+    ] {
+        assert_problem(&of(import), "task.import", part);
+    }
+    assert_problem(&wasm("(component)"), "task.start", "without wasi:cli/run@0.2.0");
+    // What components inside import of one another is no import of the task.
+    let nested = r#"(component (component (import "x" (func))) (core module (import "env" "f" (func))))"#;
+    assert_problem(&wasm(nested), "task.start", "without wasi:cli/run");
+    let broken = of("wasi:cli/exit@0.2.0");
+    assert_problem(&broken[..broken.len() - 9], "task.invalid", "at byte ");
 }
 
 #[test]
@@ -169,6 +236,25 @@ async fn a_damaged_artifact_is_made_again() {
     }
     assert_eq!(fast(&cache, MODULE).await, expected);
     assert_eq!(std::fs::read(&file).expect("the file"), whole);
+}
+
+/// As good as whole, under the wrong name.
+#[tokio::test]
+async fn an_artifact_of_another_module_is_not_taken() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let cache = kept_in(dir.path(), ECHO);
+    fast(&cache, MODULE).await.expect("an artifact");
+    let ours = only_file(dir.path());
+    let other = wasm("(module (func))");
+    fast(&cache, &other).await.expect("an artifact");
+    let theirs = files::list(dir.path()).into_iter().find(|file| *file != ours).expect("a second file");
+    let whole = std::fs::read(&ours).expect("the file");
+    std::fs::copy(&theirs, &ours).expect("planted");
+    let used = fast(&kept_in(dir.path(), CAT), MODULE).await;
+    assert_eq!(used.map_err(|problem| problem.code), Err("compile.failed".to_owned()));
+    fast(&kept_in(dir.path(), CAT), &other).await.expect("its own is taken");
+    fast(&cache, MODULE).await.expect("made again");
+    assert_eq!(std::fs::read(&ours).expect("the file"), whole);
 }
 
 #[tokio::test]

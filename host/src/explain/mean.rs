@@ -59,9 +59,6 @@ const BY_OPTION: &[&str] = &[
 /// What whoever holds a grant of everything holds.
 pub const EVERYTHING: &str = "everything this user can do";
 
-/// Rights and limits that the stubs of this release refuse to be given, by their first word.
-const UNSUPPORTED: &[&str] = &["disk"];
-
 /// One sentence, without a full stop.
 pub fn sentence(grant: &Grant) -> String {
     let mut text = meaning(grant);
@@ -79,6 +76,9 @@ pub fn sentence(grant: &Grant) -> String {
         if exec.is_probe() {
             text.push_str("; also in a dry run");
         }
+        if exec.is_daemon() {
+            text.push_str("; what it leaves running may stay when the task is over");
+        }
     }
     text
 }
@@ -94,7 +94,9 @@ pub fn everything(grant: &Grant) -> bool {
                 let rest = words(exec).last().is_some_and(|word| word == "**");
                 let option =
                     words(exec).iter().skip(1).any(|word| word.starts_with('-') && word.contains('*'));
-                any(SHELLS_AND_INTERPRETERS)
+                // What lies there is the task's own.
+                waft_policy::lint::is_brought_along(program)
+                    || any(SHELLS_AND_INTERPRETERS)
                     || any(LAUNCHERS)
                     || any(BECOME)
                     || LOADERS.iter().any(|loader| name.starts_with(loader))
@@ -105,13 +107,6 @@ pub fn everything(grant: &Grant) -> bool {
         Grant::Fs { path, access: Access::ReadWrite } => path == "/",
         _ => false,
     }
-}
-
-/// Whether no stub of this release gives it.
-pub fn unsupported(grant: &Grant) -> bool {
-    let text = grant.to_string();
-    let kind = text.split(':').next().unwrap_or_default();
-    UNSUPPORTED.contains(&kind)
 }
 
 fn becomes_another(grant: &Grant) -> bool {
@@ -145,7 +140,7 @@ fn meaning(grant: &Grant) -> String {
             format!("see the variable {name} of the login on the target, and pass it to programs")
         }
         Grant::Secret(name) => format!("read the secret {name}"),
-        Grant::Blob(hash) => format!("read the blob {hash}"),
+        Grant::Blob(hash) => format!("read the file with the hash {hash}, which is sent with the run"),
         Grant::Call(task) => format!("run the task {task}, with no more than is granted here"),
         Grant::Facts => "ask the stub for facts about the machine".to_owned(),
         Grant::Limit(limit) => match *limit {
@@ -189,7 +184,12 @@ fn program(exec: &Exec) -> String {
 fn words(exec: &Exec) -> Vec<String> {
     let text = exec.to_string();
     let text = text.strip_prefix("exec:").unwrap_or(&text);
-    let mut rest = if exec.is_probe() { text.strip_suffix(":probe").unwrap_or(text) } else { text };
+    let suffix = match (exec.is_probe(), exec.is_daemon()) {
+        (true, _) => ":probe",
+        (_, true) => ":daemon",
+        _ => "",
+    };
+    let mut rest = text.strip_suffix(suffix).unwrap_or(text);
     let mut words = Vec::new();
     while !rest.is_empty() {
         let mut json = serde_json::Deserializer::from_str(rest).into_iter::<String>();
@@ -253,6 +253,10 @@ mod tests {
             ("exec:/usr/bin/id", "start /usr/bin/id without arguments"),
             ("exec:/usr/bin/id -u", "start /usr/bin/id with `-u`"),
             ("exec:/usr/bin/id -u:probe", "start /usr/bin/id with `-u`; also in a dry run"),
+            (
+                "exec:/etc/init.d/web start:daemon",
+                "start /etc/init.d/web with `start`; what it leaves running may stay when the task is over",
+            ),
             ("exec:/usr/bin/id **", "start /usr/bin/id with any arguments"),
             (
                 "exec:/usr/bin/systemctl restart *",
@@ -282,6 +286,9 @@ mod tests {
             "exec:/usr/local/bin/perl5.36 x",
             "exec:ruby3.1",
             "exec:node",
+            "exec:/dev/fd/3 x",
+            "exec:/dev/stdin *",
+            "exec:/proc/self/fd/0",
             "exec:/usr/bin/env ls",
             "exec:sudo systemctl restart *",
             "exec:xargs rm",

@@ -8,9 +8,14 @@ pub mod mean;
 pub mod secrets;
 pub mod text;
 pub mod way;
+pub mod wide;
 
+use crate::along::Along;
 use crate::manifest::agree::{dropped, effective, flag, missing, rights, together};
 use crate::manifest::{Manifest, Place};
+use crate::search::Found;
+use crate::task::example;
+use crate::task::rows::{Row, rows};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use waft_proto::grant::{Grant, GrantSet, Limit};
@@ -57,6 +62,32 @@ pub struct Explanation {
     /// Who could read each secret (see [`secrets::told`]).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<secrets::Told>,
+    /// Files that are sent with the run, each as a blob.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<FileLine>,
+    /// `None`: the manifest says nothing of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<Vec<Row>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<ExampleLine>,
+}
+
+/// One use of the task, by its manifest.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct ExampleLine {
+    pub description: Option<String>,
+    /// To paste into a shell.
+    pub command: String,
+}
+
+/// A file that a parameter names.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct FileLine {
+    pub param: String,
+    pub file: String,
+    pub bytes: u64,
+    /// blake3, hex.
+    pub hash: String,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -72,6 +103,9 @@ pub struct About {
     pub manifest: Option<String>,
     /// Whether the manifest says that the task supports a dry run.
     pub check: bool,
+    /// Whether it says that its target boots again, which a run waits for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub after_reboot: bool,
     pub imports: BTreeMap<String, Vec<String>>,
 }
 
@@ -82,8 +116,9 @@ pub struct Line {
     pub means: String,
     /// As good as the account.
     pub everything: bool,
-    /// Stubs of this release refuse a run that is given this.
-    pub unsupported: bool,
+    /// What it opens more than it seems (see [`wide::warning`]).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<&'static str>,
 }
 
 /// What the task gets on some targets.
@@ -99,6 +134,26 @@ pub struct Gets {
     pub missing: Vec<Missing>,
     /// Given, and taken away because it is a dry run.
     pub withheld: Vec<String>,
+    /// The tasks that it may call there.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<Calls>,
+}
+
+/// A task that may be called, and what it then gets: never more than its caller.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Calls {
+    pub name: String,
+    /// The file; `null` when it is built in.
+    pub file: Option<String>,
+    /// blake3 of the module, hex.
+    pub hash: String,
+    /// Whether it has a manifest; without one it asks for all that its caller has.
+    pub manifest: bool,
+    pub rights: Vec<Line>,
+    /// Those that its manifest sets; its caller's count as well.
+    pub limits: Vec<String>,
+    /// What its manifest asks for and its caller does not have.
+    pub missing: Vec<String>,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
@@ -140,14 +195,31 @@ pub fn explain(
     hosts: Option<Vec<Host>>,
     check: bool,
 ) -> Result<Explanation, Problem> {
-    let asked = task.manifest.as_ref().map(|manifest| &manifest.grants);
+    explain_with(task, given, hosts, check, &Along::default())
+}
+
+/// The same for a task that does not go alone.
+pub fn explain_with(
+    task: &Task,
+    given: &GrantSet,
+    hosts: Option<Vec<Host>>,
+    check: bool,
+    along: &Along,
+) -> Result<Explanation, Problem> {
+    let asked = task.manifest.as_ref().and_then(Manifest::asked);
     let gets = match &hosts {
-        None => vec![gets(Vec::new(), asked, given, &GrantSet::default(), check)?],
+        None => vec![gets(Vec::new(), asked, (given, &GrantSet::default()), check, along)?],
         Some(hosts) => by_grants(hosts)
             .into_iter()
-            .map(|(inventory, targets)| gets(targets, asked, given, inventory, check))
+            .map(|(inventory, targets)| gets(targets, asked, (given, inventory), check, along))
             .collect::<Result<_, _>>()?,
     };
+    let files = along.files.iter().map(|file| FileLine {
+        param: file.param.clone(),
+        file: file.path.display().to_string(),
+        bytes: file.bytes.len() as u64,
+        hash: file.hash.to_string(),
+    });
     Ok(Explanation {
         v: VERSION,
         task: about(task),
@@ -158,7 +230,19 @@ pub fn explain(
         gets,
         hosts: hosts.map(way::groups),
         secrets: Vec::new(),
+        files: files.collect(),
+        parameters: task.manifest.as_ref().and_then(|manifest| manifest.params.as_ref()).map(rows),
+        examples: examples(task),
     })
+}
+
+fn examples(task: &Task) -> Vec<ExampleLine> {
+    let name = task.file.as_deref().unwrap_or(&task.name);
+    let examples = task.manifest.as_ref().map(|manifest| &manifest.examples).into_iter().flatten();
+    let line = |example| example::command(name, task.manifest.as_ref(), example);
+    examples
+        .map(|example| ExampleLine { description: example.description.clone(), command: line(example) })
+        .collect()
 }
 
 fn about(task: &Task) -> About {
@@ -174,6 +258,7 @@ fn about(task: &Task) -> About {
             Place::File(file) => file.display().to_string(),
         }),
         check: manifest.is_some_and(|manifest| manifest.check),
+        after_reboot: manifest.is_some_and(|manifest| manifest.after_reboot),
         imports: task.imports.clone(),
     }
 }
@@ -194,17 +279,19 @@ fn by_grants(hosts: &[Host]) -> Vec<(&GrantSet, Vec<String>)> {
 fn gets(
     targets: Vec<String>,
     asked: Option<&GrantSet>,
-    given: &GrantSet,
-    inventory: &GrantSet,
+    (given, inventory): (&GrantSet, &GrantSet),
     check: bool,
+    along: &Along,
 ) -> Result<Gets, Problem> {
     let all = together([given, inventory])?;
-    let sent = effective(asked, &all)?;
+    let sent = together([&effective(asked, &all)?, &along.blobs()?])?;
     let counts = if check { sent.for_check() } else { sent.clone() };
     let kept = texts(rights(&counts));
     let withheld = texts(rights(&sent)).into_iter().filter(|text| !kept.contains(text)).collect();
     let missing = asked.map(|asked| missing(asked, &all)).unwrap_or_default();
+    let calls = along.callable(&counts).map(|(_, callee)| calls(callee, &sent, check));
     Ok(Gets {
+        calls: calls.collect::<Result<_, _>>()?,
         targets,
         inventory: texts(inventory.iter()),
         rights: sorted(rights(&counts)).iter().map(line).collect(),
@@ -214,6 +301,21 @@ fn gets(
             .map(|grant| Missing { grant: grant.to_string(), flag: flag(grant) })
             .collect(),
         withheld,
+    })
+}
+
+fn calls(callee: &Found, caller: &GrantSet, check: bool) -> Result<Calls, Problem> {
+    let shared = Along::shared(callee, caller)?;
+    let counts = if check { shared.for_check() } else { shared };
+    let asked = callee.manifest.as_ref().and_then(Manifest::asked);
+    Ok(Calls {
+        name: callee.name.clone(),
+        file: callee.file.as_ref().map(|file| file.display().to_string()),
+        hash: Hash::of(&callee.wasm).to_string(),
+        manifest: callee.manifest.is_some(),
+        rights: sorted(rights(&counts)).iter().map(line).collect(),
+        limits: asked.map(|asked| texts(asked.limits().iter().map(Grant::Limit))).unwrap_or_default(),
+        missing: asked.map(|asked| texts(missing(asked, caller))).unwrap_or_default(),
     })
 }
 
@@ -251,7 +353,7 @@ fn line(grant: &Grant) -> Line {
         grant: grant.to_string(),
         means: mean::sentence(grant),
         everything: mean::everything(grant),
-        unsupported: mean::unsupported(grant),
+        warning: wide::warning(grant),
     }
 }
 

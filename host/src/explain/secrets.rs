@@ -1,9 +1,10 @@
 //! Who could read each secret that a task would get: on the target, and on the way there.
 
-use super::Explanation;
 use super::way::{Exposure, Group, Mode};
+use super::{Explanation, Gets};
 use crate::secret::{Declarations, END_TO_END};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 #[derive(Clone, PartialEq, Eq, Debug, Serialize)]
 pub struct Told {
@@ -57,21 +58,37 @@ fn place(explanation: &Explanation, group: &Group, name: &str, closed: bool) -> 
     };
     let located = group.targets.iter().filter(|target| target.problem.is_none() && gets(&target.name));
     let targets: Vec<String> = located.map(|target| target.name.clone()).collect();
+    let called = |gets: &&Gets| gets.targets.iter().any(|target| targets.contains(target));
+    let called = explanation.gets.iter().filter(called).flat_map(|gets| &gets.calls);
+    let called = called.filter(|call| call.rights.iter().any(|line| line.grant == grant));
+    let called: BTreeSet<&str> = called.map(|call| call.name.as_str()).collect();
     let relays = || group.way.iter().filter(|hop| hop.mode == Mode::Relay).map(|hop| hop.name.clone());
     let reader = |who: String, what: &str| Exposure { who, what: what.to_owned() };
-    let mut readers: Vec<Exposure> = relays()
-        .map(|hop| {
-            reader(
-                hop,
-                "a relay reads it if it gives its own key for the target's, or starts another stub there",
-            )
-        })
-        .collect();
-    let unchecked = group.exposed_to.iter().filter(|exposure| relays().all(|hop| hop != exposure.who));
+    let pinned = group.stub.pinned;
+    let what = match (pinned, closed) {
+        (false, _) => {
+            "a relay reads it if it gives its own key for the target's, or starts another stub there"
+        }
+        (true, false) => {
+            "a relay reads it only if it can do more there than start the installed stub, whose node key it then has too"
+        }
+        (true, true) => {
+            "a relay reads it only if it can do more there than start the installed stub; a run is refused unless that \
+             says that its policy is enforced"
+        }
+    };
+    let mut readers: Vec<Exposure> = relays().map(|hop| reader(hop, what)).collect();
+    // Who passes for a host has no node key.
+    let unchecked =
+        group.exposed_to.iter().filter(|exposure| !pinned && relays().all(|hop| hop != exposure.who));
     readers.extend(unchecked.cloned());
-    readers
-        .push(reader("the target".to_owned(), "root there, the account that is logged in to, and the task"));
-    let refused = relays().next_back().filter(|_| closed).map(|hop| {
+    let mut what = "root there, the account that is logged in to, and the task".to_owned();
+    if !called.is_empty() {
+        let names: Vec<&str> = called.into_iter().collect();
+        what = format!("{what} with those that it may call and that get it: {}", names.join(", "));
+    }
+    readers.push(reader("the target".to_owned(), &what));
+    let refused = relays().next_back().filter(|_| closed && !pinned).map(|hop| {
         format!("it requires {END_TO_END}, and {hop} could read it: a run is refused before anything is sent")
     });
     (!targets.is_empty()).then_some(Place { targets, readers, refused })

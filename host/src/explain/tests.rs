@@ -122,6 +122,31 @@ fn a_task_alone() {
     both("bare", &explain(&task(None), &set(&["fs:/etc"]), None, false).expect("an explanation"));
 }
 
+#[test]
+fn a_task_that_says_what_it_takes() {
+    let manifest = r#"
+        name = "deploy"
+        grants = "given"
+        [params.path]
+        type = "string"
+        required = true
+        description = "Where it is put."
+        aliases = ["dest"]
+        [params.state]
+        enum = ["present", "absent"]
+        default = "present"
+        [params.password]
+        type = "string"
+        sensitive = true
+        minLength = 8
+        [[examples]]
+        description = "A first time"
+        params = { path = "/srv/my app", state = "present" }
+        grants = ["fs:/srv:rw"]
+    "#;
+    both("params", &explain(&task(Some(manifest)), &set(&[]), None, false).expect("an explanation"));
+}
+
 #[tokio::test]
 async fn a_task_on_a_fleet() {
     let all = explain(&task(Some(RESTART)), &set(&["facts"]), Some(hosts(&fleet()).await), false);
@@ -154,12 +179,47 @@ async fn the_order_of_what_is_given_does_not_matter() {
 #[test]
 fn nothing_that_a_manifest_says_can_draw_on_the_terminal_or_begin_a_line() {
     let hostile = r#"description = "a\n\nhosts:\n  \u001b[2Jnone \u202e"
-        grants = ["fs:\"/a\\nb\\u001b[2J\""]"#;
+        grants = ["fs:\"/a\\nb\\u001b[2J\""]
+        [params.a]
+        description = "b\u001b[2J \u202e"
+        enum = ["\u001b[2J\nhosts:"]
+        pattern = "\u001b|."
+        [[examples]]
+        description = "\u202e"
+        params = { a = "\u001b[2J\nhosts:" }
+        "#;
     let explanation = explain(&task(Some(hostile)), &set(&["fs:/"]), None, false).expect("an explanation");
     let page = text::text(&explanation, Paint::Plain);
     let plain = |c: char| c == '\n' || (!c.is_control() && c != '\u{202e}');
     assert!(page.chars().all(plain), "{page:?}");
     assert!(!page.contains("\nhosts:"), "{page}");
+}
+
+/// The inventory may come from somewhere, and a policy or `ssh_config` with it.
+#[tokio::test]
+async fn nothing_that_an_inventory_says_can_draw_on_the_terminal_or_begin_a_line() {
+    const EVIL: &str = "x\u{1b}]0;owned\u{7}\u{9b}2J\r\u{202e}\u{2066}\u{7f}\nhosts:\n";
+    let mut evil =
+        target(EVIL, &[Endpoint { user: Some(EVIL.to_owned()), ..Endpoint::named("hop\u{1b}") }], &["facts"]);
+    evil.endpoint.address = Some(EVIL.to_owned());
+    evil.endpoint.user = Some(EVIL.to_owned());
+    evil.endpoint.dir = Some(EVIL.to_owned());
+    let mut installed = target("b\u{202e}", &[], &["fs:\"/a\u{202e}\u{1b}b\"", "env:TZ"]);
+    installed.endpoint.installed = Some(EVIL.to_owned());
+    for hostile in [evil, installed] {
+        let hosts = Some(hosts(&[hostile]).await);
+        let mut explanation = explain(&task(Some(RESTART)), &set(&[]), hosts, false).expect("an explanation");
+        explanation.task.file = Some(EVIL.to_owned());
+        explanation.task.name = EVIL.to_owned();
+        explanation.task.imports.insert(EVIL.to_owned(), vec![EVIL.to_owned()]);
+        let page = text::text(&explanation, Paint::Plain);
+        let bad =
+            page.chars().find(|c| (c.is_control() && *c != '\n') || ('\u{202a}'..='\u{2069}').contains(c));
+        assert_eq!(bad, None, "{page:?}");
+        assert_eq!(page.lines().filter(|line| *line == "hosts:").count(), 1, "{page}");
+        let json = crate::report::json::without_hostile(serde_json::to_string(&explanation).expect("JSON"));
+        assert_eq!(json.chars().find(|c| c.is_control() || ('\u{202a}'..='\u{2069}').contains(c)), None);
+    }
 }
 
 #[test]
@@ -247,4 +307,26 @@ async fn who_could_read_a_secret_is_told_for_each_way_and_what_is_refused() {
         page.contains("\nsecrets:\n  db/password (text, requires end-to-end)\n    of the backup\n"),
         "{page}"
     );
+}
+
+/// Directly, behind a hop, through a tunnel, and behind a hop with an installed stub whose key is known.
+#[tokio::test]
+async fn who_could_read_each_secret() {
+    use crate::secret::{Declarations, Declared};
+    let bastion = [Endpoint::named("bastion")];
+    let mut tunnelled = target("tunnelled", &bastion, &[]);
+    tunnelled.endpoint.via_mode = ViaMode::Tunnel;
+    let mut pinned = target("pinned", &bastion, &[]);
+    pinned.endpoint.installed = Some("/usr/bin/waft-stub".to_owned());
+    let mut unpinned = pinned.clone();
+    unpinned.endpoint.name = "unpinned".to_owned();
+    pinned.endpoint.node_key = Some([7; 32]);
+    let targets = [target("direct", &[], &[]), target("pushed", &bastion, &[]), tunnelled, pinned, unpinned];
+    let given = set(&["secret:db/password", "secret:token"]);
+    let mut explained =
+        explain(&task(None), &given, Some(hosts(&targets).await), false).expect("an explanation");
+    let closed = Declared { end_to_end: true, ..Declared::default() };
+    let declared = Declarations::from([("db/password".to_owned(), closed)]);
+    explained.secrets = secrets::told(&explained, &[&declared]);
+    both("secrets", &explained);
 }

@@ -3,10 +3,11 @@
 
 use super::secrets::Told;
 use super::way::{At, Group, Stub};
-use super::{Explanation, Gets, Line};
-use crate::report::escape;
+use super::{Calls, ExampleLine, Explanation, FileLine, Gets, Line};
 use crate::report::names::compress;
-use crate::report::paint::{self, Paint};
+use crate::report::page::Page;
+use crate::report::paint::Paint;
+use crate::task::text::lines;
 
 /// What every task may do, whatever is granted.
 const ALWAYS: &str =
@@ -14,8 +15,9 @@ const ALWAYS: &str =
 
 /// All of it, with a line end.
 pub fn text(explanation: &Explanation, paint: Paint) -> String {
-    let mut page = Page { out: String::new(), paint };
+    let mut page = Page::new(paint);
     page.task(explanation);
+    page.parameters(explanation);
     page.asked(explanation);
     page.given(explanation);
     for gets in &explanation.gets {
@@ -25,38 +27,22 @@ pub fn text(explanation: &Explanation, paint: Paint) -> String {
         page.head("hosts");
         groups.iter().for_each(|group| page.group(group));
     }
+    if !explanation.files.is_empty() {
+        page.head("files sent with it");
+        explanation.files.iter().for_each(|file| page.file(file));
+    }
     if !explanation.secrets.is_empty() {
         page.head("secrets");
         explanation.secrets.iter().for_each(|told| page.secret(told));
     }
-    page.out
-}
-
-struct Page {
-    out: String,
-    paint: Paint,
+    if !explanation.examples.is_empty() {
+        page.head("examples");
+        explanation.examples.iter().for_each(|example| page.example(example));
+    }
+    page.text()
 }
 
 impl Page {
-    /// A heading after an empty line.
-    fn head(&mut self, text: &str) {
-        if !self.out.is_empty() {
-            self.out.push('\n');
-        }
-        self.paint.push(&mut self.out, paint::HEADER, &format!("{}:", escape::cell(text)));
-        self.out.push('\n');
-    }
-
-    fn line(&mut self, depth: usize, text: &str) {
-        self.out.push_str(&"  ".repeat(depth));
-        self.out.push_str(&escape::cell(text));
-        self.out.push('\n');
-    }
-
-    fn field(&mut self, name: &str, value: &str) {
-        self.line(1, &format!("{name}: {value}"));
-    }
-
     fn task(&mut self, explanation: &Explanation) {
         let task = &explanation.task;
         self.head(&format!("task {}", task.name));
@@ -82,6 +68,9 @@ impl Page {
             "the task does not say that it supports one; what it writes is kept apart all the same"
         };
         self.field("dry run", supports);
+        if task.after_reboot {
+            self.field("afterwards", "the target boots again; a run waits until it is back");
+        }
         for (module, functions) in &task.imports {
             self.field(&format!("imports of {module}"), &functions.join(", "));
         }
@@ -90,9 +79,30 @@ impl Page {
         }
     }
 
+    fn parameters(&mut self, explanation: &Explanation) {
+        let Some(rows) = &explanation.parameters else { return };
+        self.head("parameters");
+        if rows.is_empty() {
+            self.line(1, "none");
+        }
+        for (depth, text) in rows.iter().flat_map(lines) {
+            self.line(1 + depth, &text);
+        }
+    }
+
+    fn example(&mut self, example: &ExampleLine) {
+        if let Some(description) = &example.description {
+            self.line(1, &format!("# {description}"));
+        }
+        self.line(1, &example.command);
+    }
+
     fn asked(&mut self, explanation: &Explanation) {
         self.head("asks for");
         match explanation.asks_for.as_deref() {
+            None if explanation.task.manifest.is_some() => {
+                self.line(1, "whatever it is given, by its manifest");
+            }
             None => self.line(1, "exactly what is given: it has no manifest"),
             Some([]) => self.line(1, "nothing"),
             Some(lines) => lines.iter().for_each(|line| self.grant(1, line)),
@@ -142,19 +152,42 @@ impl Page {
             self.line(1, &format!("asked for and not given: {}", missing.grant));
             self.line(2, &format!("to give it: {}", missing.flag));
         }
+        gets.calls.iter().for_each(|calls| self.calls(calls));
+    }
+
+    fn calls(&mut self, calls: &Calls) {
+        self.line(1, &format!("may call {}, which then gets", calls.name));
+        self.line(2, &format!("from: {}", calls.file.as_deref().unwrap_or("built into waft")));
+        self.line(2, &format!("blake3: {}", calls.hash));
+        if !calls.manifest {
+            self.line(2, "all that its caller has: it has no manifest");
+        }
+        if calls.rights.is_empty() {
+            self.line(2, "no right");
+        }
+        calls.rights.iter().for_each(|line| self.grant(2, line));
+        if !calls.limits.is_empty() {
+            self.line(2, &format!("within {}, and the limits of its caller", calls.limits.join(", ")));
+        }
+        for grant in &calls.missing {
+            self.line(2, &format!("asked for by it, and not its caller's to give: {grant}"));
+        }
+    }
+
+    fn file(&mut self, file: &FileLine) {
+        self.line(1, &format!("{}: {} ({} bytes)", file.param, file.file, file.bytes));
+        self.line(2, &format!("as blob:{}; whoever carries the run could read it", file.hash));
     }
 
     fn grant(&mut self, depth: usize, line: &Line) {
         self.line(depth, &line.grant);
         if line.everything {
-            self.out.push_str(&"  ".repeat(depth + 1));
-            self.paint.push(&mut self.out, paint::BAD, &escape::cell(&line.means));
-            self.out.push('\n');
+            self.bad(depth + 1, &line.means);
         } else {
             self.line(depth + 1, &line.means);
         }
-        if line.unsupported {
-            self.line(depth + 1, "stubs of this release cannot give it: a run that is given it is refused");
+        if let Some(warning) = line.warning {
+            self.bad(depth + 1, &format!("more than it seems: {warning}"));
         }
     }
 
@@ -244,7 +277,8 @@ fn place(at: &At, otherwise: &str) -> String {
 
 fn stub(stub: &Stub) -> String {
     if let Some(path) = &stub.installed {
-        return format!("installed there as {path}, nothing is pushed");
+        let key = if stub.pinned { "; it has to show the node key of the inventory" } else { "" };
+        return format!("installed there as {path}, nothing is pushed{key}");
     }
     let disk = match (stub.no_disk, &stub.dir) {
         (true, _) => ", from memory or not at all",

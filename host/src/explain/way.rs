@@ -58,6 +58,8 @@ pub struct Hop {
 pub struct Stub {
     /// The program that is there already; `None`: it is pushed.
     pub installed: Option<String>,
+    /// It has to show the node key that the inventory has.
+    pub pinned: bool,
     /// The directory to use when it cannot run from memory.
     pub dir: Option<String>,
     pub no_disk: bool,
@@ -194,6 +196,7 @@ impl Known {
             transport: first.endpoint.transport,
             stub: Stub {
                 installed: endpoint.installed.clone(),
+                pinned: endpoint.is_pinned(),
                 dir: endpoint.dir.clone(),
                 no_disk: endpoint.no_disk,
             },

@@ -29,6 +29,13 @@ pub fn given<S: AsRef<str>>(
     for flag in flags.iter().map(AsRef::as_ref) {
         match (flag == ASKED, manifest) {
             (false, _) => texts.push(flag.to_owned()),
+            (true, Some(manifest)) if manifest.given => problems.push(
+                Problem::new(
+                    "grant.asked",
+                    format!("`--allow {ASKED}` gives what the manifest asks for, and {name} asks for whatever it is given"),
+                )
+                .hint("name each grant with an --allow of its own"),
+            ),
             (true, Some(manifest)) => texts.extend(manifest.grants.iter().map(|grant| grant.to_string())),
             (true, None) => problems.push(
                 Problem::new(
@@ -142,12 +149,13 @@ fn with_paths(set: &GrantSet, other: &GrantSet) -> Result<GrantSet, Problem> {
     if sets.len() == 1 { Ok(set.clone()) } else { together(&sets) }
 }
 
-fn single(right: &Grant) -> GrantSet {
+pub(super) fn single(right: &Grant) -> GrantSet {
     // What is printed of a grant is read as that grant.
     GrantSet::parse_all(std::iter::once(right.to_string().as_str())).unwrap_or_default()
 }
 
-fn first(problems: Vec<Problem>) -> Problem {
+/// Of several problems one, where only one can be told.
+pub(crate) fn first(problems: Vec<Problem>) -> Problem {
     problems
         .into_iter()
         .next()
@@ -155,7 +163,7 @@ fn first(problems: Vec<Problem>) -> Problem {
 }
 
 /// One word for a POSIX shell. The same form as the hints of waft-proto.
-fn shell_word(text: &str) -> String {
+pub(crate) fn shell_word(text: &str) -> String {
     let plain =
         |c: char| c.is_ascii_alphanumeric() || matches!(c, ':' | '/' | '.' | '_' | '-' | '@' | ',' | '=');
     if text.chars().all(plain) {

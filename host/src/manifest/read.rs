@@ -1,21 +1,39 @@
 //! From TOML to a manifest: every problem at once, each with its line.
 
+mod examples;
+mod schema;
+
+use super::schema::Kind as Type;
 use super::{Manifest, NAME_BYTES_MAX, Place, VERSION_BYTES_MAX};
+use crate::run::REBOOT_PARAMS;
 use crate::secret::{DESCRIPTION_BYTES_MAX, Declarations, Declared, END_TO_END, Kind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use waft_proto::grant::{GRANTS_MAX, Grant, GrantSet, nearest};
 use waft_proto::run::Problem;
 
-const KEYS: [&str; 6] = ["name", "version", "description", "grants", "check", "secrets"];
+const KEYS: [&str; 10] = [
+    "name",
+    "version",
+    "description",
+    "grants",
+    "check",
+    "returns",
+    "secrets",
+    "params",
+    "result",
+    "examples",
+];
+/// In place of a list of grants: whatever it is given.
+const GIVEN: &str = "given";
+/// When a task is over, and whether that is after a reboot.
+const RETURNS: [(&str, bool); 1] = [("after-reboot", true)];
 /// Of one secret.
 const SECRET_KEYS: [&str; 3] = ["type", "description", "require"];
-/// Read by a later release.
-const RESERVED: [&str; 3] = ["params", "result", "examples"];
 
 pub(super) fn read(what: &str, text: &str, place: Place) -> Result<Manifest, Vec<Problem>> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut reader = Reader { what, text, problems: Vec::new() };
+    let mut reader = Reader { what, text, problems: Vec::new(), properties: 0 };
     for error in &errors {
         let at = error.span().map_or(0, |span| span.start);
         reader.say(at, "manifest.syntax", error.message(), "a manifest is TOML: `key = value`, a line each");
@@ -28,23 +46,36 @@ pub(super) fn read(what: &str, text: &str, place: Place) -> Result<Manifest, Vec
         version: None,
         description: None,
         grants: GrantSet::default(),
+        given: false,
         check: false,
+        after_reboot: false,
         secrets: Declarations::new(),
+        params: None,
+        result: None,
+        examples: Vec::new(),
         place,
     };
     let mut entries: Vec<_> = table.get_ref().iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
+    let (mut examples, mut returns) = (None, 0);
     for (key, value) in entries {
         match key.get_ref().as_ref() {
             "name" => manifest.name = reader.name(value),
             "version" => manifest.version = reader.line("version", value, VERSION_BYTES_MAX),
             "description" => manifest.description = reader.paragraph(value),
+            "grants" if value.get_ref().as_str() == Some(GIVEN) => manifest.given = true,
             "grants" => manifest.grants = reader.grants(value),
             "check" => manifest.check = reader.bool("check", value),
+            "returns" => {
+                manifest.after_reboot = reader.word("returns", value, &RETURNS).unwrap_or(false);
+                returns = value.span().start;
+            }
             "secrets" => manifest.secrets = reader.secrets(value),
-            other if RESERVED.contains(&other) => {}
+            "params" => manifest.params = reader.object("params", value, schema::About::Params),
+            "result" => manifest.result = reader.object("result", value, schema::About::Result),
+            "examples" => examples = Some(value),
             other => {
-                let hint = match nearest(other, KEYS.into_iter().chain(RESERVED)) {
+                let hint = match nearest(other, KEYS) {
                     Some(known) => format!("did you mean `{known}`?"),
                     None => format!("known are {}", KEYS.join(", ")),
                 };
@@ -53,7 +84,13 @@ pub(super) fn read(what: &str, text: &str, place: Place) -> Result<Manifest, Vec
             }
         }
     }
+    if let Some(examples) = examples {
+        // Of parameters that were read badly nothing can be said.
+        let schema = if reader.problems.is_empty() { manifest.params.as_ref() } else { None };
+        manifest.examples = reader.examples(examples, schema);
+    }
     reader.unasked(&manifest);
+    reader.returning(&manifest, returns);
     if reader.problems.is_empty() { Ok(manifest) } else { Err(reader.problems) }
 }
 
@@ -61,6 +98,8 @@ struct Reader<'a> {
     what: &'a str,
     text: &'a str,
     problems: Vec<Problem>,
+    /// Of parameters and results, so far.
+    properties: usize,
 }
 
 type Value<'a> = Spanned<DeValue<'a>>;
@@ -172,11 +211,38 @@ impl Reader<'_> {
 
     /// What is said of a secret that `grants` does not ask for is a mistake in one of the two.
     fn unasked(&mut self, manifest: &Manifest) {
+        if manifest.given {
+            return;
+        }
         let asked: Vec<String> = manifest.grants.iter().map(|grant| grant.to_string()).collect();
         for name in manifest.secrets.keys().filter(|name| !asked.contains(&format!("secret:{name}"))) {
             let message =
                 format!("`secrets` tells of `{}`, which `grants` does not ask for", name.escape_debug());
             self.say(0, "manifest.secret", &message, &format!("add \"secret:{name}\" to `grants`"));
+        }
+    }
+
+    /// The controller waits by what the task says in a dry run, and by some of its parameters.
+    fn returning(&mut self, manifest: &Manifest, at: usize) {
+        if !manifest.after_reboot {
+            return;
+        }
+        if !manifest.check {
+            let message = "`returns` is said of a task without `check = true`";
+            let hint = "which boot lasts is asked by a dry run: support it, and say `check = true`";
+            self.say(at, "manifest.returns", message, hint);
+        }
+        let params = manifest.params.iter().flat_map(|params| &params.properties);
+        for (name, _) in params.filter(|(name, schema)| {
+            REBOOT_PARAMS.contains(&name.as_str()) && schema.kinds != [Type::Integer]
+        }) {
+            let message = format!("`returns` waits by `params.{name}`, which is no integer");
+            self.say(
+                at,
+                "manifest.returns",
+                &message,
+                "it is a number of seconds: write `type = \"integer\"`",
+            );
         }
     }
 
@@ -198,7 +264,7 @@ impl Reader<'_> {
 
     fn grants(&mut self, value: &Value<'_>) -> GrantSet {
         let Some(list) = value.get_ref().as_array() else {
-            let hint = "for example `grants = [\"fs:/var/log:ro\", \"facts\"]`";
+            let hint = "for example `grants = [\"fs:/var/log:ro\", \"facts\"]`; `grants = \"given\"` is whatever it is given";
             self.expected("grants", value, "a list of texts", hint);
             return GrantSet::default();
         };

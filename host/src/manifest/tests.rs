@@ -46,7 +46,31 @@ fn both(asked: &[&str], given: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn all_keys_are_read_and_the_reserved_ones_are_let_pass() {
+fn what_returns_after_a_reboot_has_a_dry_run_and_waits_by_numbers() {
+    let good = "returns = \"after-reboot\"\ncheck = true\n[params.reboot_timeout]\ntype = \"integer\"\n[params.msg]\n";
+    assert!(parse(good).expect("a manifest").after_reboot);
+    assert!(!parse("check = true").expect("a manifest").after_reboot);
+    let told = |text: &str| -> Vec<String> {
+        let problems = parse(text).expect_err("problems");
+        problems.into_iter().map(|problem| format!("{}: {}", problem.code, problem.message)).collect()
+    };
+    assert_eq!(
+        told("returns = \"after-reboot\"\n[params.connect_timeout]\ntype = [\"integer\", \"string\"]\n"),
+        [
+            "manifest.returns: t.toml, line 1: `returns` is said of a task without `check = true`",
+            "manifest.returns: t.toml, line 1: `returns` waits by `params.connect_timeout`, which is no integer",
+        ]
+    );
+    let word = told("check = true\nreturns = \"later\"");
+    assert_eq!(word, ["manifest.word: t.toml, line 2: `returns` is `later`, expected after-reboot"]);
+    assert_eq!(
+        told("returns = true"),
+        ["manifest.type: t.toml, line 1: `returns` is a text, and here is boolean"]
+    );
+}
+
+#[test]
+fn all_keys_are_read() {
     let text = r#"
         name = "ops/restart"
         version = "1.2"
@@ -58,7 +82,7 @@ fn all_keys_are_read_and_the_reserved_ones_are_let_pass() {
         type = "string"
         [result]
         [[examples]]
-        unit = "nginx"
+        params.unit = "nginx"
     "#;
     let manifest = parse(text).expect("a manifest");
     assert_eq!(manifest.name.as_deref(), Some("ops/restart"));
@@ -66,6 +90,8 @@ fn all_keys_are_read_and_the_reserved_ones_are_let_pass() {
     assert_eq!(manifest.description.as_deref(), Some("Restarts units and waits."));
     assert_eq!(texts(manifest.grants.iter()), ["exec:systemctl restart *", "facts", "mem:64M"]);
     assert!(manifest.check);
+    assert_eq!(manifest.params.map(|params| params.properties.len()), Some(1));
+    assert_eq!(manifest.examples.len(), 1);
     let empty = parse("").expect("nothing is asked for");
     assert!(empty.grants.is_empty() && !empty.check && empty.name.is_none());
 }
@@ -124,7 +150,7 @@ fn the_file_beside_counts_alone_and_must_not_contradict_the_section() {
     assert_eq!(found.place, Place::Section);
     let other = module(&[(SECTION, b"grants = []")]);
     let problems = of_module("t", &other, Some(&file)).expect_err("they differ");
-    assert_eq!(problems[0].code, "manifest.differ");
+    assert_eq!(problems[0].code, "manifest.differs");
     // What is built in has no file.
     assert!(of_module("t", &other, None).is_ok());
     fs::write(&beside, "[hosts.a]\n").expect("a file");

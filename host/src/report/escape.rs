@@ -16,7 +16,7 @@ use crate::event::incomplete_tail;
 pub const LINE_CHARS_MAX: usize = 4096;
 
 /// Whether `c` can do something to a terminal or a reader other than show a glyph, newline and tab included.
-fn is_hostile(c: char) -> bool {
+pub(crate) fn is_hostile(c: char) -> bool {
     // The ranges are those of format characters without a glyph; joiners count, because they hide differences
     // between names.
     c.is_control()

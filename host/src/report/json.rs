@@ -84,9 +84,9 @@ struct ResultFields<'a> {
 
 #[derive(Serialize)]
 struct ErrorFields<'a> {
-    code: &'a str,
-    message: &'a str,
-    hint: Option<&'a str>,
+    code: Cow<'a, str>,
+    message: Cow<'a, str>,
+    hint: Option<Cow<'a, str>>,
 }
 
 #[derive(Serialize)]
@@ -111,9 +111,18 @@ impl From<Traffic> for Bytes {
     }
 }
 
-impl<'a> From<&'a Problem> for ErrorFields<'a> {
-    fn from(problem: &'a Problem) -> ErrorFields<'a> {
-        ErrorFields { code: &problem.code, message: &problem.message, hint: problem.hint.as_deref() }
+impl<'a> From<Cow<'a, Problem>> for ErrorFields<'a> {
+    fn from(problem: Cow<'a, Problem>) -> ErrorFields<'a> {
+        match problem {
+            Cow::Borrowed(Problem { code, message, hint }) => ErrorFields {
+                code: code.into(),
+                message: message.into(),
+                hint: hint.as_deref().map(Cow::from),
+            },
+            Cow::Owned(Problem { code, message, hint }) => {
+                ErrorFields { code: code.into(), message: message.into(), hint: hint.map(Cow::from) }
+            }
+        }
     }
 }
 
@@ -135,7 +144,7 @@ impl<'a> From<&'a TargetResult> for ResultFields<'a> {
             bytes: r.bytes.into(),
             walls: &r.walls,
             policy: r.policy.word(),
-            error: r.problem.as_ref().map(ErrorFields::from),
+            error: r.error().map(ErrorFields::from),
             changes: r.changes.as_ref().map(|changes| &*changes.list),
             probes: r.changes.as_ref().map(|changes| &*changes.probes),
             changes_truncated: r.changes.as_ref().map(Changes::is_truncated),

@@ -15,6 +15,7 @@ pub mod escape;
 mod human;
 pub mod json;
 pub mod names;
+pub mod page;
 pub mod paint;
 pub mod pretty;
 pub mod problem;
@@ -106,6 +107,8 @@ pub fn exit_code(statuses: impl IntoIterator<Item = Status>) -> u8 {
     statuses.into_iter().map(Status::exit_code).max_by_key(weight).unwrap_or(0)
 }
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod testing;
 

@@ -1,5 +1,6 @@
 //! Programs that print a secret.
 
+use std::io::ErrorKind;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -52,6 +53,14 @@ pub(super) fn words(line: &str) -> Result<Vec<String>, Problem> {
     Ok(words)
 }
 
+/// Why a program gave no value.
+pub(super) enum Failure {
+    /// There is no such program.
+    Missing,
+    /// What it did.
+    Other(String),
+}
+
 /// Standard output of a program, at most `bytes_max` and one byte. Its standard error is ours, so that it can say what
 /// is wrong.
 pub(super) async fn output(
@@ -59,16 +68,26 @@ pub(super) async fn output(
     argv: &[String],
     bytes_max: usize,
 ) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let Some((program, args)) = argv.split_first() else {
-        return Err(Problem::new("secret.command", format!("no program is named for the secret `{name}`")));
-    };
-    let failed = |what: String| {
-        Problem::new("secret.command", format!("the secret `{name}`: {program} {what}"))
+    run(argv, bytes_max).await.map_err(|failure| {
+        let what = match failure {
+            Failure::Missing => "is not there".to_owned(),
+            Failure::Other(what) => what,
+        };
+        let program = argv.first().map(String::as_str).unwrap_or_default();
+        Problem::new("secret.command", format!("the secret `{name}`: the program `{program}` {what}"))
             .hint("run it by itself: it has to print the value on its standard output and end with 0")
-    };
+    })
+}
+
+pub(super) async fn run(argv: &[String], bytes_max: usize) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    let Some((program, args)) = argv.split_first() else { return Err(Failure::Missing) };
+    let failed = |what: String| Failure::Other(what);
     let mut command = Command::new(program);
     command.args(args).stdin(Stdio::null()).stdout(Stdio::piped()).kill_on_drop(true);
-    let mut child = command.spawn().map_err(|error| failed(format!("cannot be started: {error}")))?;
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        ErrorKind::NotFound => Failure::Missing,
+        _ => failed(format!("cannot be started: {}", crate::files::plain(&error))),
+    })?;
     let mut value = Zeroizing::new(Vec::with_capacity(bytes_max + 1));
     let read = async {
         if let Some(stdout) = child.stdout.take() {
@@ -84,7 +103,7 @@ pub(super) async fn output(
         // It was not read to the end: then the length is what is wrong.
         Ok(Ok(_)) if value.len() > bytes_max => Ok(value),
         Ok(Ok(status)) => Err(failed(format!("failed ({status})"))),
-        Ok(Err(error)) => Err(failed(format!("cannot be read: {error}"))),
+        Ok(Err(error)) => Err(failed(format!("cannot be read: {}", crate::files::plain(&error)))),
         Err(_) => Err(failed(format!("did not end within {} s", DEADLINE.as_secs()))),
     }
 }

@@ -1,6 +1,7 @@
 //! Secrets of a run on the controller: what is declared of them, where the values come from, and which targets may get
 //! them. The values are read once, kept in memory that is overwritten, and sent sealed ([`waft_proto::secret`]).
 
+mod age;
 mod command;
 pub mod plan;
 mod read;

@@ -6,8 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use waft_proto::grant::Grant;
 use waft_proto::id::NodeId;
+use waft_proto::msg::Policy;
 use waft_proto::run::Problem;
-use waft_proto::secret::{SECRET_BYTES_MIN, SECRETS_MAX, Secrets};
+use waft_proto::secret::{SECRET_BYTES_MIN, SECRETS_MAX, Secret, Secrets};
+use zeroize::Zeroizing;
 
 /// The values of a run.
 #[derive(Default, Debug)]
@@ -15,9 +17,36 @@ pub struct Sent {
     pub secrets: Secrets,
     /// Names of those that nobody between here and the target may be able to read.
     pub end_to_end: BTreeSet<String>,
+    /// What is taken out of output beside them: sensitive parameters, which travel as any parameter does.
+    pub hidden: Secrets,
+    /// Names of those that are not: too short, too long, or too many.
+    pub unhidden: Vec<String>,
 }
 
 impl Sent {
+    /// Has values taken out of output, each with the name of its parameter.
+    pub fn hide(&mut self, values: Vec<(String, String)>) {
+        self.hidden = self.secrets.clone();
+        for (place, value) in values {
+            let usual = |c: char| if c.is_ascii_alphanumeric() || "_-./".contains(c) { c } else { '_' };
+            let mut name: String = format!("param{place}").chars().map(usual).collect();
+            // A secret may have that name.
+            while self.hidden.get(&name).is_some() {
+                name.push('_');
+            }
+            let secret = Secret::new(Zeroizing::new(value.into_bytes()), true);
+            let kept = secret.filter(Secret::is_redacted).map(|secret| self.hidden.insert(&name, secret));
+            if !matches!(kept, Some(Ok(()))) {
+                self.unhidden.push(place.trim_start_matches('/').to_owned());
+            }
+        }
+    }
+
+    /// All that is taken out of output.
+    pub fn looked_for(&self) -> &Secrets {
+        if self.hidden.is_empty() { &self.secrets } else { &self.hidden }
+    }
+
     /// Those that these grants give and that there is a value of.
     pub fn names<'a>(&self, grants: impl IntoIterator<Item = &'a String>) -> BTreeSet<String> {
         if self.secrets.is_empty() {
@@ -48,16 +77,32 @@ pub fn names<'a>(grants: impl IntoIterator<Item = &'a String>) -> BTreeSet<Strin
 /// The hop that could read what is sealed to a node, nearest to it.
 ///
 /// The controller's own session reaches its child, also through tunnels; a hop that logs in further tells which key
-/// the node has, and starts the stub there.
+/// the node has, and starts the stub there. Of a stub that is installed and pinned the key that secrets are sealed to is
+/// vouched for by the node's own, which the inventory has.
 pub fn reader(shape: &Shape, node: &ShapeNode) -> Option<String> {
+    relay(shape, node).filter(|_| !node.endpoint.is_pinned())
+}
+
+fn relay(shape: &Shape, node: &ShapeNode) -> Option<String> {
     shape.node(node.parent).map(|hop| hop.endpoint.name.clone())
 }
 
-/// Why a node cannot be sent what nobody on the way may read.
-pub fn exposed(sent: &Sent, names: &BTreeSet<String>, shape: &Shape, node: NodeId) -> Option<Problem> {
+/// Why a node cannot be sent what nobody on the way may read. `policy` is what its hello, which was checked, says.
+pub fn exposed(
+    sent: &Sent,
+    names: &BTreeSet<String>,
+    shape: &Shape,
+    node: NodeId,
+    policy: Policy,
+) -> Option<Problem> {
     let name = sent.end_to_end.intersection(names).next()?;
     let node = shape.node(node)?;
-    Some(open(name, &node.endpoint.name, &reader(shape, node)?))
+    let (target, hop) = (&node.endpoint.name, relay(shape, node)?);
+    match reader(shape, node) {
+        Some(hop) => Some(open(name, target, &hop)),
+        None if policy == Policy::Enforced => None,
+        None => Some(unlocked(name, target, &hop, policy)),
+    }
 }
 
 impl Plan {
@@ -156,6 +201,20 @@ fn open(name: &str, target: &str, hop: &str) -> Problem {
     let text = format!(
         "the secret `{name}` requires `{END_TO_END}`, and the hop `{hop}` before `{target}` could read it: it is a relay"
     );
-    Problem::new("secret.end_to_end", text)
-        .hint(format!("reach `{target}` with via_mode = \"tunnel\", or directly; nothing was sent"))
+    Problem::new("secret.end_to_end", text).hint(format!(
+        "reach `{target}` with via_mode = \"tunnel\", or directly, or give the `installed` stub and the `node_key` of a \
+         node that is locked to it; nothing was sent"
+    ))
+}
+
+/// That a relay may have more there than the stub, and then it has the node's key as well.
+fn unlocked(name: &str, target: &str, hop: &str, policy: Policy) -> Problem {
+    let text = format!(
+        "the secret `{name}` requires `{END_TO_END}`, and the policy of `{target}` is `{}`, not `enforced`: the login \
+         of the hop `{hop}` may reach more there than the stub, the node's key included",
+        policy.word()
+    );
+    Problem::new("secret.end_to_end", text).hint(format!(
+        "lock the key to the stub on `{target}` (docs/operators.md), or use via_mode = \"tunnel\"; nothing was sent"
+    ))
 }

@@ -1,7 +1,6 @@
 //! Reads values. Nothing of a value is in any problem.
 
-use super::command;
-use super::{Kind, Source};
+use super::{Kind, Source, age, command};
 use crate::operator::{self, Echo};
 use std::fs::File;
 use std::io::Read;
@@ -38,15 +37,7 @@ pub(super) async fn read(
             }
         }
         Source::Command(argv) => command::output(name, argv, READ_BYTES_MAX).await?,
-        Source::Age(path) => {
-            let mut argv = vec!["age".to_owned(), "--decrypt".to_owned()];
-            if let Some(identity) = age_identity {
-                argv.extend(["--identity".to_owned(), identity.display().to_string()]);
-            }
-            // As a file, also when it begins with `-`.
-            argv.extend(["--".to_owned(), path.display().to_string()]);
-            command::output(name, &argv, READ_BYTES_MAX).await?
-        }
+        Source::Age(path) => age::decrypted(name, path, age_identity, READ_BYTES_MAX).await?,
     };
     if kind == Kind::Text && value.last() == Some(&b'\n') {
         value.pop();
@@ -62,10 +53,15 @@ pub(super) async fn read(
         return Err(Problem::new("secret.size", text)
             .hint("of a long secret, send the key that it is encrypted with"));
     }
-    Secret::new(value, kind == Kind::Text).ok_or_else(|| {
-        Problem::new("secret.type", format!("the secret `{name}`: {from} gave bytes that are no UTF-8 text"))
+    let no_text = |what: &str| {
+        Problem::new("secret.type", format!("the secret `{name}`: {from} gave {what}"))
             .hint(format!("say that it is bytes: --secret {name}:bytes=SOURCE, or type = \"bytes\""))
-    })
+    };
+    // Neither an argument nor a variable can hold one; UTF-16 is full of them.
+    if kind == Kind::Text && value.contains(&0) {
+        return Err(no_text("a NUL byte, which no text has"));
+    }
+    Secret::new(value, kind == Kind::Text).ok_or_else(|| no_text("bytes that are no UTF-8 text"))
 }
 
 async fn prompt(name: &str) -> Result<Zeroizing<Vec<u8>>, Problem> {

@@ -1,10 +1,13 @@
 use super::command::words;
+use super::plan::exposed;
 use super::source::{flag, flags};
 use super::*;
 use crate::tree::{Endpoint, Shape, Target, ViaMode, shape};
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use waft_proto::msg::Policy;
 
 const VALUE: &str = "correct horse";
 
@@ -70,6 +73,8 @@ async fn a_command_prints_the_value_and_one_line_end_is_cut_of_text() {
     assert_eq!(command("printf '\\377\\376abcdef'", Kind::Bytes).await, Ok(b"\xff\xfeabcdef".to_vec()));
     assert_eq!(command("printf '\\377\\376abcdef'", Kind::Text).await, Err("secret.type".to_owned()));
     assert_eq!(command("printf ''", Kind::Text).await, Err("secret.size".to_owned()));
+    assert_eq!(command("printf 'a\\0bcdefg'", Kind::Text).await, Err("secret.type".to_owned()));
+    assert_eq!(command("printf 'a\\0bcdefg'", Kind::Bytes).await, Ok(b"a\0bcdefg".to_vec()));
     // No shell: the words are printed as they are.
     assert_eq!(command("printf %s $HOME", Kind::Text).await, Ok(b"$HOME".to_vec()));
     assert_eq!(command("false", Kind::Text).await, Err("secret.command".to_owned()));
@@ -156,6 +161,44 @@ fn end_to_end_is_refused_behind_a_relay_and_the_relay_is_named() {
     let mut inventory = closed.clone();
     inventory.get_mut("own").expect("a secret").source = Some(Source::Prompt);
     assert_eq!(codes(plan(&[], &inventory, &none, &[], ViaMode::Relay)), ["secret.end_to_end"]);
+}
+
+/// As [`tree`], with what the inventory says of `db`.
+fn installed(stub: bool, key: bool) -> Shape {
+    let mut own = Endpoint::named("db");
+    own.installed = stub.then(|| "/usr/bin/waft-stub".to_owned());
+    own.node_key = key.then_some([7; 32]);
+    let via = vec![Endpoint::named("bastion")];
+    shape(&[Target { endpoint: own, via, allow: strings(&["secret:own"]) }]).expect("a tree")
+}
+
+#[test]
+fn end_to_end_goes_behind_a_relay_to_a_pinned_stub_that_is_locked_in_and_to_no_other() {
+    let closed =
+        Declarations::from([("own".to_owned(), Declared { end_to_end: true, ..declared("env:OWN") })]);
+    let none = Declarations::new();
+    let plan = |shape: &Shape| Plan::new(Flags::default(), &closed, &none, &[], shape);
+    for (stub, key) in [(false, false), (true, false), (false, true)] {
+        let problems = plan(&installed(stub, key)).expect_err("a relay");
+        assert_eq!(problems[0].code, "secret.end_to_end", "{stub} {key}");
+        assert!(problems[0].hint.as_ref().is_some_and(|hint| hint.contains("node_key")), "{problems:?}");
+    }
+    let tree = installed(true, true);
+    assert!(plan(&tree).is_ok());
+    let names = BTreeSet::from(["own".to_owned()]);
+    let sent = Sent { end_to_end: names.clone(), ..Sent::default() };
+    let node = tree.selected().next().expect("a target").id;
+    assert_eq!(exposed(&sent, &names, &tree, node, Policy::Enforced), None);
+    for policy in [Policy::Advisory, Policy::None] {
+        let problem = exposed(&sent, &names, &tree, node, policy).expect("it is not locked in");
+        assert_eq!(problem.code, "secret.end_to_end");
+        assert!(problem.message.contains("`db`") && problem.message.contains("`bastion`"), "{problem:?}");
+    }
+    // What does not require it goes.
+    assert_eq!(exposed(&Sent::default(), &names, &tree, node, Policy::None), None);
+    let open = installed(true, false);
+    let told = exposed(&sent, &names, &open, node, Policy::Enforced).expect("anybody may say so");
+    assert!(told.message.contains("the hop `bastion` before `db` could read it"), "{told:?}");
 }
 
 #[tokio::test]

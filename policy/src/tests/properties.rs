@@ -24,7 +24,7 @@ impl Numbers {
     }
 }
 
-const GRANTS: [&str; 24] = [
+const GRANTS: [&str; 25] = [
     "fs:/",
     "fs:/a:rw",
     "fs:/a/b",
@@ -39,6 +39,7 @@ const GRANTS: [&str; 24] = [
     "exec:/x a -b:probe",
     "exec:/y **:probe",
     "exec:*:probe",
+    "exec:/y **:daemon",
     "net:h:1",
     "net:h:2",
     "env:A",

@@ -171,12 +171,35 @@ fn programs_meet_by_path_when_both_are_resolved() {
 }
 
 #[test]
+fn a_name_of_what_the_task_brings_along_is_known() {
+    for name in [
+        "/dev/fd/3",
+        "/dev//fd/3",
+        "/dev/./fd/31",
+        "/usr/../dev/stdin",
+        "/dev/stdin",
+        "/proc/self/fd/0",
+        "/proc/1234/fd/7",
+        "/proc/thread-self/fd/0",
+        "/proc/self/task/1/fd/0",
+        "/proc/self/cwd/x",
+    ] {
+        assert!(lint::is_brought_along(name), "{name}");
+    }
+    for name in
+        ["", "stdin", "/dev/fdx", "/dev/fd", "/proc", "/opt/dev/fd/3", "/usr/bin/proc", "/opt/proc/self/fd/0"]
+    {
+        assert!(!lint::is_brought_along(name), "{name}");
+    }
+}
+
+#[test]
 fn what_is_hardly_meant_is_warned_about() {
     let policy = policy(
         "wall = 'required'\n[revoked]\nhashes = ['2222222222222222222222222222222222222222222222222222222222222222']\n\
          [[rule]]\nname = 'a'\ntasks = ['web-*']\n\
          [[rule]]\nname = 'b'\ntasks = ['web-1', 'web-?']\nwho = ['x']\nuntil = 2020-01-01T00:00:00Z\n\
-         [[rule]]\nname = 'c'\ntasks = ['*']\nwall = 'best'\ngrants = ['exec:/usr/bin/python3.13 *', 'exec:ls']\n\
+         [[rule]]\nname = 'c'\ntasks = ['*']\nwall = 'best'\ngrants = ['exec:/usr/bin/python3.13 *', 'exec:/dev/fd/3', 'exec:/dev/stdin', 'exec:ls']\n\
          [[rule]]\nname = 'd'\nhashes = ['2222222222222222222222222222222222222222222222222222222222222222']\n\
          [[rule]]\nname = 'e'\ngrants = ['given']\n",
     );
@@ -190,6 +213,8 @@ fn what_is_hardly_meant_is_warned_about() {
             "policy.unreachable: line 8: the rule `b` never decides: `a` before it (line 5) matches all that it matches",
             "policy.expired: line 8: the rule `b` expired at 2020-01-01T00:00:00Z",
             "policy.exec: line 13: `exec:/usr/bin/python3.13 *` in the rule `c` starts what it is told to: everything this user can do",
+            "policy.exec: line 13: `exec:/dev/fd/3` in the rule `c` starts what it is told to: everything this user can do",
+            "policy.exec: line 13: `exec:/dev/stdin` in the rule `c` starts what it is told to: everything this user can do",
             "policy.no_effect: line 13: `wall = \"best\"` in the rule `c` does nothing: the policy demands all",
             "policy.unreachable: line 18: the rule `d` never decides: `c` before it (line 13) matches all that it matches",
             "policy.revoked: line 18: the rule `d` names the module blake3:2222222222222222222222222222222222222222222222222222222222222222, which is revoked",
@@ -331,4 +356,23 @@ fn lint_tells_what_cannot_be_kept() {
         assert_eq!(found == ["policy.way_in"], warned, "{grant}: {found:?}");
     }
     assert!(codes(&rule("grants = ['fs:/:ro']")).is_empty());
+    // Of programs it is said whether they are confined: where nothing is, in site mode they have to be.
+    assert_eq!(codes(&rule("grants = ['exec:id']")), ["policy.confined"]);
+    for said in ["true", "false"] {
+        assert!(codes(&rule(&format!("grants = ['exec:id']\nunconfined = {said}"))).is_empty(), "{said}");
+    }
+    assert!(codes("[[rule]]\nname = 'a'\ngrants = ['exec:id']").is_empty());
+    assert_eq!(codes(&rule("grants = ['facts']\nunconfined = true")), ["policy.no_effect"]);
+}
+
+#[test]
+fn programs_are_unconfined_only_where_a_rule_says_so() {
+    for (line, unconfined) in [("", false), ("unconfined = false", false), ("unconfined = true", true)] {
+        let policy = policy(&format!("[[rule]]\nname = 'a'\ngrants = ['exec:id']\n{line}"));
+        let ask = Ask { grants: grants(&["exec:id"]), ..Ask::default() };
+        assert_eq!(ask.allowed(&policy).unconfined, unconfined, "{line}");
+    }
+    let problem = crate::unconfined("a", "/usr/bin/id");
+    assert_eq!(problem.code, "grant.unconfined");
+    assert!(problem.hint.expect("a hint").contains("rule `a`: unconfined = true"));
 }

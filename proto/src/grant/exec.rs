@@ -6,6 +6,8 @@
 //! * `**` as the last word takes all that is left, also nothing, also options.
 //! * `exec:*` and `exec:**` alone are any program with any arguments. A program is never a pattern otherwise.
 //!
+//! A suffix says what the program may do beside: `:probe` start in a dry run, `:daemon` leave something running.
+//!
 //! Quotes are there for spaces and colons; they do not take the meaning from `*`.
 
 use super::names::normalised;
@@ -17,6 +19,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 const PROBE: &str = ":probe";
+const DAEMON: &str = ":daemon";
 
 /// One grant of the kind `exec`.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -24,6 +27,8 @@ pub struct Exec {
     pub(super) command: Command,
     /// Harmless enough to be run by `--check`, says whoever gave it.
     pub(super) probe: bool,
+    /// What it leaves running may stay after the task.
+    pub(super) daemon: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -86,6 +91,10 @@ impl Exec {
         self.probe
     }
 
+    pub fn is_daemon(&self) -> bool {
+        self.daemon
+    }
+
     /// Whether arguments (without the program) are granted.
     pub fn matches_args<S: AsRef<str>>(&self, argv: &[S]) -> bool {
         match &self.command {
@@ -109,7 +118,7 @@ impl Exec {
     }
 
     pub(super) fn covers(&self, other: &Exec) -> bool {
-        if other.probe && !self.probe {
+        if (other.probe && !self.probe) || (other.daemon && !self.daemon) {
             return false;
         }
         match (&self.command, &other.command) {
@@ -133,7 +142,7 @@ impl Exec {
 
     /// What both allow, as far as one pattern can say it; what it cannot is left out.
     pub(super) fn intersect(&self, other: &Exec) -> Option<Exec> {
-        let probe = self.probe && other.probe;
+        let (probe, daemon) = (self.probe && other.probe, self.daemon && other.daemon);
         let command = match (&self.command, &other.command) {
             (Command::Any, command) | (command, Command::Any) => command.clone(),
             (
@@ -150,12 +159,13 @@ impl Exec {
                 Command::Program { program: program.clone(), args, rest: *a_rest && *b_rest }
             }
         };
-        Some(Exec { command, probe })
+        Some(Exec { command, probe, daemon })
     }
 
     /// What comes after `exec:`.
     pub(super) fn read(text: &str) -> Result<Exec, Wanted> {
-        let (words, probe) = read_words(text)?;
+        let (words, suffix) = read_words(text)?;
+        let (probe, daemon) = (suffix == Some(PROBE), suffix == Some(DAEMON));
         let Some((program, args)) = words.split_first() else {
             return Err(Wanted::new("a program after `exec:`").hint("for example `exec:systemctl restart *`"));
         };
@@ -164,7 +174,7 @@ impl Exec {
                 return Err(Wanted::new("nothing after `*`, which is any program with any arguments")
                     .hint("name the program, or write `exec:*`"));
             }
-            return Ok(Exec { command: Command::Any, probe });
+            return Ok(Exec { command: Command::Any, probe, daemon });
         }
         check_program(program)?;
         let (args, rest) = match args.split_last() {
@@ -176,11 +186,11 @@ impl Exec {
                 .hint("`*` matches within one word, a final `**` takes all that is left"));
         }
         let args = args.iter().cloned().map(Pattern).collect();
-        Ok(Exec { command: Command::Program { program: program.clone(), args, rest }, probe })
+        Ok(Exec { command: Command::Program { program: program.clone(), args, rest }, probe, daemon })
     }
 
     /// A grant for exactly this command. Only a `*` in it matches more than itself.
-    pub(super) fn literal(program: &str, args: &[&str]) -> Exec {
+    pub(super) fn literal(program: &str, args: &[&str], daemon: bool) -> Exec {
         let args = args.iter().map(|word| {
             let mut pattern = String::new();
             for c in word.chars() {
@@ -191,7 +201,7 @@ impl Exec {
             Pattern(pattern)
         });
         let command = Command::Program { program: program.into(), args: args.collect(), rest: false };
-        Exec { command, probe: false }
+        Exec { command, probe: false, daemon }
     }
 }
 
@@ -211,12 +221,22 @@ impl fmt::Display for Exec {
                 }
             }
         }
-        if self.probe { f.write_str(PROBE) } else { Ok(()) }
+        for (is_said, suffix) in [(self.probe, PROBE), (self.daemon, DAEMON)] {
+            if is_said {
+                f.write_str(suffix)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// The words, and whether `:probe` follows them.
-fn read_words(text: &str) -> Result<(Vec<String>, bool), Wanted> {
+/// The suffix at the end of a text.
+fn suffix(text: &str) -> Option<&'static str> {
+    [PROBE, DAEMON].into_iter().find(|suffix| text.ends_with(suffix))
+}
+
+/// The words, and which suffix follows them. There is no grant with both: a probe changes nothing.
+fn read_words(text: &str) -> Result<(Vec<String>, Option<&'static str>), Wanted> {
     let mut words = Vec::new();
     let mut rest = text.trim_start_matches(' ');
     while !rest.is_empty() {
@@ -224,35 +244,39 @@ fn read_words(text: &str) -> Result<(Vec<String>, bool), Wanted> {
         let (word, after) = words::take(rest, &[' '])?;
         let last = after.trim_matches(' ').is_empty();
         if json {
-            if after == PROBE {
+            if let Some(suffix) = suffix(after)
+                && after == suffix
+            {
                 words.push(word);
-                return Ok((words, true));
+                return Ok((words, Some(suffix)));
             }
             if !after.is_empty() && !after.starts_with(' ') {
-                return Err(Wanted::new("a space, `:probe` or the end after the closing quote")
+                return Err(Wanted::new("a space, `:probe`, `:daemon` or the end after the closing quote")
                     .hint("write the whole word as one JSON string"));
             }
             words.push(word);
         } else {
-            let (word, probe) = match word.strip_suffix(PROBE) {
-                Some(word) if last => (word.into(), true),
-                _ => (word, false),
-            };
-            if word.is_empty() {
-                return Err(Wanted::new("`:probe` right after the last word"));
+            let said = suffix(&word).filter(|_| last);
+            let word: String = said.and_then(|said| word.strip_suffix(said)).map_or(word.clone(), Into::into);
+            if let (true, Some(said)) = (word.is_empty(), said) {
+                return Err(Wanted::new(format!("`{said}` right after the last word")));
+            }
+            if let (Some(_), Some(other)) = (said, suffix(&word)) {
+                return Err(Wanted::new(format!("one of `{PROBE}` and `{DAEMON}`, and not {other} as well"))
+                    .hint("a probe changes nothing, so it leaves nothing that could stay"));
             }
             if word.contains(':') {
                 return Err(Wanted::new(format!("the word {} as a JSON string", quoted(&word)))
                     .hint("words with colons or spaces are written in double quotes, as in JSON"));
             }
             words.push(word);
-            if probe {
-                return Ok((words, true));
+            if said.is_some() {
+                return Ok((words, said));
             }
         }
         rest = after.trim_start_matches(' ');
     }
-    Ok((words, false))
+    Ok((words, None))
 }
 
 fn check_program(program: &str) -> Result<(), Wanted> {

@@ -125,6 +125,24 @@ impl GrantSet {
     /// Whether a program may be started with these words. `resolve` looks a bare name up in the fixed PATH of
     /// the target; what it returns is what must be started.
     pub fn check_exec(&self, argv: &[&str], resolve: impl Fn(&str) -> Option<String>) -> Result<(), Problem> {
+        self.check_program(argv, resolve, false)
+    }
+
+    /// The same for a program that may leave something running.
+    pub fn check_daemon(
+        &self,
+        argv: &[&str],
+        resolve: impl Fn(&str) -> Option<String>,
+    ) -> Result<(), Problem> {
+        self.check_program(argv, resolve, true)
+    }
+
+    fn check_program(
+        &self,
+        argv: &[&str],
+        resolve: impl Fn(&str) -> Option<String>,
+        stays: bool,
+    ) -> Result<(), Problem> {
         let Some((&program, args)) = argv.split_first() else {
             return Err(Problem::new("exec.empty", "the task asked to start a program and named none"));
         };
@@ -143,7 +161,7 @@ impl GrantSet {
                 Some(granted) if granted.starts_with('/') => path.as_deref() == Some(granted),
                 Some(granted) => absolute && resolve(granted).as_deref() == Some(program),
             };
-            if same && exec.matches_args(args) {
+            if same && exec.matches_args(args) && (exec.is_daemon() || !stays) {
                 if path.is_some() {
                     return Ok(());
                 }
@@ -158,7 +176,8 @@ impl GrantSet {
                 named = Some(exec);
             }
         }
-        let mut problem = missing(&Grant::Exec(Exec::literal(path.as_deref().unwrap_or(program), args)));
+        let mut problem =
+            missing(&Grant::Exec(Exec::literal(path.as_deref().unwrap_or(program), args, stays)));
         if let Some(exec) = named {
             let near = format!("; given for this program is {}", quoted(&exec.to_string()));
             problem.message.push_str(&near);
@@ -236,8 +255,9 @@ fn missing(grant: &Grant) -> Problem {
             Grant::Exec(exec) => exec.program().unwrap_or("*"),
             _ => return problem,
         };
-        return problem
-            .hint(format!("if any arguments are fine: --allow {}", shell(&format!("exec:{program} **"))));
+        let suffix = if matches!(grant, Grant::Exec(exec) if exec.is_daemon()) { ":daemon" } else { "" };
+        let any = format!("exec:{program} **{suffix}");
+        return problem.hint(format!("if any arguments are fine: --allow {}", shell(&any)));
     }
     // A program named by a path that no grant can hold, such as `/bin/../bin/sh`, has no line to paste.
     if Grant::parse(&text).is_err() { problem } else { problem.hint(format!("--allow {}", shell(&text))) }

@@ -35,6 +35,10 @@ fn what_is_printed_is_read_as_the_same() {
         ("exec:/usr/bin/systemctl  restart   *", "exec:/usr/bin/systemctl restart *"),
         ("exec:git -C * log **:probe", "exec:git -C * log **:probe"),
         (r#"exec:"id" "-u":probe"#, "exec:id -u:probe"),
+        ("exec:service * start:daemon", "exec:service * start:daemon"),
+        (r#"exec:x "a b":daemon"#, r#"exec:x "a b":daemon"#),
+        (r#"exec:echo "x:daemon""#, r#"exec:echo "x:daemon""#),
+        ("exec:**:daemon", "exec:*:daemon"),
         (r#"exec:docker pull "registry:5000/*""#, r#"exec:docker pull "registry:5000/*""#),
         (r#"exec:printf "" "a\u0009\"\\\n\ud83d\ude00""#, "exec:printf \"\" \"a\\t\\\"\\\\\\n\u{1f600}\""),
         (r#"exec:echo "x:probe""#, r#"exec:echo "x:probe""#),
@@ -96,6 +100,10 @@ fn what_cannot_be_read_says_what_was_expected() {
         ("exec:ls a:b", "the word `a:b` as a JSON string"),
         ("exec:ls :probe", "`:probe` right after the last word"),
         ("exec:ls :probe x", "as a JSON string"),
+        ("exec:ls :daemon", "`:daemon` right after the last word"),
+        ("exec:ls a:probe:daemon", "one of `:probe` and `:daemon`"),
+        ("exec:ls a:daemon:probe", "one of `:probe` and `:daemon`"),
+        (r#"exec:ls "a":probe:daemon"#, "after the closing quote"),
         (r#"exec:ls a"b""#, "a quote only at the beginning"),
         (r#"exec:ls "a"b"#, "after the closing quote"),
         (r#"exec:ls "\x""#, "one of the escapes of JSON"),
@@ -301,6 +309,7 @@ fn rights_are_checked_against_what_covers_them() {
         ("exec:ls ab **", true),
         ("exec:ls *", false),
         ("exec:ls ab:probe", false),
+        ("exec:ls ab:daemon", false),
         ("exec:*", false),
         ("mem:1G", true),
         ("mem:2G", false),
@@ -316,7 +325,7 @@ fn rights_are_checked_against_what_covers_them() {
 
 #[test]
 fn sets_combine_to_what_both_allow() {
-    let cases: [(&[&str], &[&str], &[&str]); 17] = [
+    let cases: [(&[&str], &[&str], &[&str]); 22] = [
         (&["fs:/a:rw"], &["fs:/a/b"], &["fs:/a/b:ro"]),
         (&["fs:/a/b:rw", "fs:/c"], &["fs:/:rw"], &["fs:/a/b:rw", "fs:/c:ro"]),
         (&["fs:/ab"], &["fs:/a"], &[]),
@@ -328,7 +337,13 @@ fn sets_combine_to_what_both_allow() {
         (&["exec:ls"], &["exec:ls a **"], &[]),
         (&["exec:*"], &["exec:id", "exec:ls *"], &["exec:id", "exec:ls *"]),
         (&["exec:id"], &["exec:/usr/bin/id"], &[]),
+        // `:probe` is one right more, to start it in a dry run as well: it stays where both give that.
         (&["exec:id:probe"], &["exec:id"], &["exec:id"]),
+        (&["exec:id:daemon"], &["exec:id"], &["exec:id"]),
+        (&["exec:id:daemon"], &["exec:id:probe"], &["exec:id"]),
+        (&["exec:id:daemon"], &["exec:*:daemon"], &["exec:id:daemon"]),
+        (&["exec:*"], &["exec:id *:probe"], &["exec:id *"]),
+        (&["exec:*:probe"], &["exec:id *:probe", "exec:ls"], &["exec:id *:probe", "exec:ls"]),
         (&["exec:id:probe"], &["exec:*:probe"], &["exec:id:probe"]),
         (&["net:h:1", "net:h:2"], &["net:h:2"], &["net:h:2"]),
         (&["facts", "env:A"], &["env:A", "facts"], &["facts", "env:A"]),
@@ -394,8 +409,23 @@ fn an_intersection_never_allows_more_than_either() {
 
 #[test]
 fn a_check_keeps_files_and_probes() {
-    let given = set(&["fs:/a:rw", "exec:id:probe", "exec:reboot", "net:h:1", "facts", "mem:1G"]);
+    let given =
+        set(&["fs:/a:rw", "exec:id:probe", "exec:reboot", "exec:id:daemon", "net:h:1", "facts", "mem:1G"]);
     assert_eq!(printed(&given.for_check()), ["fs:/a:rw", "exec:id:probe", "facts", "mem:1G"]);
+}
+
+#[test]
+fn who_may_leave_something_is_granted_so() {
+    let given = set(&["exec:/bin/a *:daemon", "exec:/bin/b *"]);
+    assert!(given.check_exec(&["/bin/a", "x"], nowhere).is_ok());
+    assert!(given.check_daemon(&["/bin/a", "x"], nowhere).is_ok());
+    assert!(given.check_exec(&["/bin/b", "x"], nowhere).is_ok());
+    let problem = given.check_daemon(&["/bin/b", "x"], nowhere).expect_err("it was not granted so");
+    assert_eq!(problem.hint.as_deref(), Some("--allow \"exec:/bin/b x:daemon\""));
+    assert!(problem.message.ends_with("; given for this program is `exec:/bin/b *`"), "{problem}");
+    let long = "x".repeat(2000);
+    let problem = given.check_daemon(&["/bin/b", &long], nowhere).expect_err("it was not granted so");
+    assert!(problem.hint.is_some_and(|hint| hint.ends_with("\"exec:/bin/b **:daemon\"")));
 }
 
 /// Patterns with many stars against long words: seconds here would be hours on a hostile grant.

@@ -32,6 +32,8 @@ pub(super) struct Child {
     pub(super) held: Vec<(Vec<NodeRange>, Arc<Order>)>,
     /// What was offered to it and not dropped by it.
     pub(super) have: BTreeSet<(Hash, BlobKind)>,
+    /// What was offered to it and dropped by it.
+    pub(super) dropped: BTreeSet<Hash>,
     /// Blobs that orders to it named, oldest first: only these may be asked for.
     pub(super) named: VecDeque<(Hash, BlobKind)>,
     /// Blobs it needs that are not here yet.
@@ -48,6 +50,7 @@ pub(super) struct Transfer {
     pub(super) total: u64,
     /// When it was last given bytes.
     pub(super) fed: u64,
+    pub(super) plan: super::blobs::Plan,
 }
 
 impl Child {
@@ -63,6 +66,7 @@ impl Child {
             redialled: false,
             held: Vec::new(),
             have: BTreeSet::new(),
+            dropped: BTreeSet::new(),
             named: VecDeque::new(),
             wanting: BTreeSet::new(),
             transfers: VecDeque::new(),
@@ -196,6 +200,7 @@ impl Node {
         entry.link = None;
         entry.engine = None;
         entry.have.clear();
+        entry.dropped.clear();
         entry.wanting.clear();
         entry.named.clear();
         entry.control_held = 0;

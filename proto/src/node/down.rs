@@ -50,7 +50,15 @@ impl Node {
                         self.give_up(Peer::Parent, Problem::new("link.protocol", message));
                     }
                     Msg::Offer { hash, kind, bytes } => self.offered(hash, kind, bytes),
-                    Msg::Chunk { hash, offset, bytes } => self.chunk(hash, offset, &bytes),
+                    Msg::Chunk { hash, offset, bytes } => {
+                        self.arrives(hash, |store| store.plain(hash, offset, &bytes));
+                    }
+                    Msg::Packed { hash, offset, size, dictionary, bytes } => {
+                        self.arrives(hash, |store| store.unpack(hash, offset, size, dictionary, bytes));
+                    }
+                    Msg::Copy { hash, offset, from, at, bytes } => {
+                        self.arrives(hash, |store| store.copy(hash, offset, from, at, bytes));
+                    }
                     Msg::Missing { hash } => self.missing(hash),
                     _ => {
                         let message = "the parent sent a message that only a child may send";
@@ -221,13 +229,15 @@ fn blobs_of(order: &Order, child: &Child) -> OrderBlobs {
                     blobs.offered.push(module);
                 }
                 for artifact in task.artifacts {
-                    let blob = (artifact.hash, BlobKind::Artifact);
-                    blobs.named.push(blob);
+                    let code = (artifact.hash, BlobKind::Artifact);
+                    let worker = artifact.worker.map(|hash| (hash, BlobKind::Worker));
+                    let needed = [Some(code), worker].into_iter().flatten();
+                    blobs.named.extend(needed.clone());
                     // What lives behind a hop is not known here: it gets every artifact of the run.
                     if child.kind == StubKind::Hop
                         || (!child.compiles && child.engine.is_none_or(|engine| engine == artifact.engine))
                     {
-                        blobs.offered.push(blob);
+                        blobs.offered.extend(needed);
                     }
                 }
             }

@@ -99,6 +99,8 @@ pub struct ReadyRun {
     pub input: Arc<[u8]>,
     /// Code of the tasks that it may call (as `code`), and the files that it may read.
     pub blobs: BTreeMap<Hash, Arc<[u8]>>,
+    /// Programs that run components. The envelope says which artifact is run by which.
+    pub workers: BTreeMap<Hash, Arc<[u8]>>,
     /// blake3 of the envelope's bytes.
     pub order: Hash,
     /// The secrets that were sent for it, sealed to this node.
@@ -130,6 +132,8 @@ pub struct Node {
     ended: VecDeque<(RunId, Nonce)>,
     /// Blobs that were offered and could not be kept, and why.
     unstorable: BTreeMap<Hash, Problem>,
+    /// Blobs that came as parts of others which are gone, and were asked for again.
+    refetched: BTreeSet<Hash>,
     events: VecDeque<Event>,
     /// Unix time in seconds at millisecond 0 of the clock that `now` is read from.
     unix_at_zero: u64,
@@ -176,6 +180,7 @@ impl Node {
             secrets: VecDeque::new(),
             ended: VecDeque::new(),
             unstorable: BTreeMap::new(),
+            refetched: BTreeSet::new(),
             events: VecDeque::new(),
             unix_at_zero: unix.saturating_sub(now / 1000),
             now,
@@ -287,7 +292,8 @@ impl Node {
                 let Some(child) = self.children.get_mut(&child) else { return false };
                 let Some(link) = child.link.as_mut() else { return false };
                 if !link.wants_transmit() {
-                    blobs::fill(link, &mut child.transfers, &mut self.store, now);
+                    let known = (&child.have, &child.dropped);
+                    blobs::fill(link, &mut child.transfers, known, &mut self.store, now);
                 }
                 link.poll_transmit(now, out, &mut sent)
             }

@@ -60,6 +60,10 @@ impl Node {
                 Problem::new("envelope.params", "the parameters are not those that the controller signed");
             return self.refuse(&envelope, Status::Refused, problem);
         }
+        let workers: Vec<Hash> = match self.compiles {
+            true => Vec::new(),
+            false => envelope.tasks().filter_map(|task| task.artifact(engine)?.worker).collect(),
+        };
         let code = envelope.tasks().map(|task| match self.compiles {
             true => Some(task.module),
             false => task.artifact(engine).map(|artifact| artifact.hash),
@@ -68,6 +72,7 @@ impl Node {
             return self.say(me, Report::NoArtifact { run: id, engine });
         };
         let mut needs: BTreeSet<_> = code.iter().map(|hash| (*hash, self.code_kind())).collect();
+        needs.extend(workers.into_iter().map(|hash| (hash, BlobKind::Worker)));
         needs.extend(envelope.files.iter().map(|file| (file.hash, BlobKind::File)));
         if let WaitingInput::Blob(hash) = &input {
             needs.insert((*hash, BlobKind::File));
@@ -185,9 +190,11 @@ impl Node {
                         task.module == *hash || task.artifacts.iter().any(|known| known.hash == *hash)
                     })
             };
+            let workers = needs.iter().filter(|(_, kind)| *kind == BlobKind::Worker);
+            let workers = workers.filter_map(|(hash, _)| Some((*hash, blobs.get(hash)?.clone()))).collect();
             blobs.retain(|hash, _| wanted(hash));
             let secrets = self.take_secrets(envelope.run);
-            let ready = ReadyRun { envelope, artifact, code, input, blobs, order, secrets };
+            let ready = ReadyRun { envelope, artifact, code, input, blobs, workers, order, secrets };
             self.events.push_back(Event::Run(Box::new(ready)));
         }
     }

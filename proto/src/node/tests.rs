@@ -1,5 +1,8 @@
+use super::blobs::CHUNK_OVERHEAD_BYTES;
 use super::down::{merged, parts, uncovered};
-use crate::id::{NodeId, NodeRange};
+use crate::id::{Hash, NodeId, NodeRange};
+use crate::limits::{CHUNK_BYTES_MAX, DICTIONARY_BYTES_MAX};
+use crate::msg::{Dictionary, Msg};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -49,5 +52,18 @@ fn ranges_behave_like_sets() {
         for within in &b {
             assert_eq!(nodes(&parts(&a, within)), &nodes(&a) & &nodes(&[*within]), "{a:?} within {within:?}");
         }
+    }
+}
+
+#[test]
+fn no_piece_of_a_blob_is_longer_than_the_room_that_is_waited_for() {
+    let (hash, offset, bytes) = (Hash([0xFF; 32]), u64::MAX, alloc::vec![0; CHUNK_BYTES_MAX]);
+    let dictionary = Some(Dictionary { from: hash, at: u64::MAX, bytes: DICTIONARY_BYTES_MAX as u32 });
+    for msg in [
+        Msg::Chunk { hash, offset, bytes: bytes.clone() },
+        Msg::Packed { hash, offset, size: CHUNK_BYTES_MAX as u32, dictionary, bytes },
+    ] {
+        let length = msg.encode().len();
+        assert!(length <= CHUNK_BYTES_MAX + CHUNK_OVERHEAD_BYTES, "{length}");
     }
 }

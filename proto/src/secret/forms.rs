@@ -35,6 +35,7 @@ pub(super) fn of(value: &[u8]) -> Vec<Form> {
     forms.json(value);
     forms.url(value);
     forms.shell(value);
+    forms.nested(value);
     forms.hex(value);
     forms.base64(value);
     forms.0.retain(|form| form.len() >= SECRET_BYTES_MIN);
@@ -152,6 +153,31 @@ impl Forms {
         }
     }
 
+    /// One in the other: a record quotes a path that stands in JSON, a program prints JSON that a task puts into its own.
+    fn nested(&mut self, value: &[u8]) {
+        let json = |text: &[u8]| {
+            Zeroizing::new(escaped(text, |byte, form| {
+                let short = match byte {
+                    b'\n' => b'n',
+                    b'\r' => b'r',
+                    b'\t' => b't',
+                    b'"' | b'\\' => byte,
+                    _ => return form.push(byte),
+                };
+                form.extend([b'\\', short]);
+            }))
+        };
+        let shell = |text: &[u8]| {
+            Zeroizing::new(escaped(text, |byte, form| match byte {
+                b'\'' => form.extend(b"'\\''"),
+                _ => form.push(byte),
+            }))
+        };
+        for inner in [json(value), shell(value)] {
+            self.0.extend([json(&inner), shell(&inner)]);
+        }
+    }
+
     fn hex(&mut self, value: &[u8]) {
         for digits in [LOWER, UPPER] {
             let mut form = Vec::with_capacity(2 * value.len());
@@ -172,7 +198,8 @@ impl Forms {
                 let first = (before * 8).div_ceil(6);
                 let sure = text.len() * 8 / 6;
                 self.add(whole.get(first..sure).unwrap_or_default().to_vec());
-                let mut end = whole.get(first..).unwrap_or_default().to_vec();
+                let mut end = Vec::with_capacity(whole.len() + 3);
+                end.extend_from_slice(whole.get(first..).unwrap_or_default());
                 self.add(end.clone());
                 end.resize(end.len() + (3 - text.len() % 3) % 3, b'=');
                 if before == 0 {

@@ -47,10 +47,15 @@ impl Patterns {
     pub fn new(secrets: &Secrets) -> Patterns {
         let mut patterns =
             Patterns { nodes: vec![Node::default()], first: Box::new([ROOT; 256]), markers: Vec::new() };
-        for (name, secret) in secrets.iter().filter(|(_, secret)| secret.is_redacted()) {
-            let Ok(owner) = u8::try_from(patterns.markers.len()) else { break };
-            forms::of(secret.bytes()).iter().for_each(|form| patterns.add(form, owner));
-            patterns.markers.push(format!("[secret {name}]"));
+        let redacted = || secrets.iter().filter(|(_, secret)| secret.is_redacted());
+        patterns.markers = redacted().map(|(name, _)| format!("[secret {name}]")).collect();
+        let all: Vec<_> = redacted().map(|(_, secret)| forms::of(secret.bytes())).collect();
+        // All at once: what a vector grows out of stays in memory.
+        let forms = || all.iter().flatten().map(|form| form.len());
+        let markers = patterns.markers.iter().map(String::len);
+        patterns.nodes.reserve_exact(forms().chain(markers).sum());
+        for (owner, forms) in (0..).zip(&all) {
+            forms.iter().for_each(|form| patterns.add(form, owner));
         }
         for (owner, marker) in (MARKER..).zip(patterns.markers.clone()) {
             patterns.add(marker.as_bytes(), owner);
@@ -207,6 +212,12 @@ struct State {
 impl State {
     fn push(&mut self, patterns: &Patterns, bytes: &[u8]) -> Vec<u8> {
         let mut end = self.base + self.held.len() as u64;
+        if self.held.capacity() - self.held.len() < bytes.len() {
+            // Not grown: what it would grow out of is not overwritten.
+            let mut more = Zeroizing::new(Vec::with_capacity(2 * (self.held.len() + bytes.len())));
+            more.extend_from_slice(&self.held);
+            self.held = more;
+        }
         self.held.extend_from_slice(bytes);
         for byte in bytes {
             self.at = patterns.step(self.at, *byte);

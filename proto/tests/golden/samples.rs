@@ -153,7 +153,7 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
     add("pong", Msg::Pong);
     add("credit", Msg::Credit(65536));
     add("bye", Msg::Bye(problem(Some("check it"))));
-    for kind in [BlobKind::Task, BlobKind::Artifact, BlobKind::File, BlobKind::Stub] {
+    for kind in [BlobKind::Task, BlobKind::Artifact, BlobKind::File, BlobKind::Stub, BlobKind::Worker] {
         add(&format!("offer {}", kind.word()), Msg::Offer { hash: hash(1), kind, bytes: 1 << 30 });
         add(&format!("want {}", kind.word()), Msg::Want { hash: hash(2), kind });
     }
@@ -211,8 +211,8 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
         targets: ranges(),
         module: hash(7),
         artifacts: vec![
-            Artifact { engine: FAST, hash: hash(8), bytes: 40_000 },
-            Artifact { engine: SMALL, hash: hash(9), bytes: 0 },
+            Artifact { engine: FAST, hash: hash(8), bytes: 40_000, worker: None },
+            Artifact { engine: SMALL, hash: hash(9), bytes: 0, worker: Some(hash(20)) },
         ],
         params: hash(10),
         grants: vec!["fs:/etc:rw".into(), "mem:64M".into()],
@@ -227,7 +227,7 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
         callees: vec![Callee {
             name: "facts".into(),
             module: hash(18),
-            artifacts: vec![Artifact { engine: FAST, hash: hash(19), bytes: 1 }],
+            artifacts: vec![Artifact { engine: FAST, hash: hash(19), bytes: 1, worker: None }],
             grants: vec!["facts".into()],
         }],
         files: vec![FileBlob { hash: hash(20), bytes: 1 << 40 }],
@@ -240,7 +240,23 @@ pub(crate) fn samples() -> Vec<(String, Sample)> {
     ));
     let output = Report::Output { run: run(), stream: Stream::Log, bytes: vec![b'x'; 300] };
     list.push(("frame bulk".into(), Sample::Frame(Lane::Bulk, vec![report(output)])));
+    list.extend(pieces());
     list
+}
+
+/// Forms in which bytes of a blob come besides `Chunk`.
+fn pieces() -> Vec<(String, Sample)> {
+    let dictionary = Some(Dictionary { from: hash(6), at: 1 << 20, bytes: 24_576 });
+    let bytes = vec![0x4b, 0x4c, 0x4a, 0x06, 0x00];
+    let packed = |offset, dictionary| {
+        Sample::Msg(Msg::Packed { hash: hash(5), offset, size: 3, dictionary, bytes: bytes.clone() })
+    };
+    let copy = Msg::Copy { hash: hash(5), offset: 300, from: hash(6), at: 1 << 35, bytes: 1 << 20 };
+    vec![
+        ("packed".into(), packed(0, None)),
+        ("packed with dictionary".into(), packed(1 << 35, dictionary)),
+        ("copy".into(), Sample::Msg(copy)),
+    ]
 }
 
 /// The kind of a message, by matches that do not compile when a variant is added: then add it to
@@ -258,6 +274,8 @@ pub(crate) fn kind_of(msg: &Msg) -> &'static str {
         Msg::Missing { .. } => "Missing",
         Msg::Dropped { .. } => "Dropped",
         Msg::Chunk { .. } => "Chunk",
+        Msg::Packed { .. } => "Packed",
+        Msg::Copy { .. } => "Copy",
         Msg::Down { order, .. } => match order {
             Order::Run(Run { input: Input::Inline(_), .. }) => "Run inline",
             Order::Run(Run { input: Input::Blob { .. }, .. }) => "Run blob",
@@ -286,7 +304,7 @@ pub(crate) fn kind_of(msg: &Msg) -> &'static str {
     }
 }
 
-pub(crate) const KINDS: [&str; 32] = [
+pub(crate) const KINDS: [&str; 34] = [
     "Hello",
     "Welcome",
     "Ping",
@@ -319,4 +337,6 @@ pub(crate) const KINDS: [&str; 32] = [
     "Order ping",
     "Report pong",
     "Secrets",
+    "Packed",
+    "Copy",
 ];

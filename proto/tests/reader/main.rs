@@ -2,17 +2,17 @@
 //! golden bytes, as a stub at the other end of a link, and on what has to be refused.
 
 mod process;
+mod rig;
 
 use process::{Reader, frame, python};
+use rig::{INPUT, Rig, envelope, key, results, signed, unix, welcome};
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::time::{SystemTime, UNIX_EPOCH};
 use waft_proto::envelope::{Artifact, Envelope, Wall};
 use waft_proto::frame::Lane;
 use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::limits::*;
 use waft_proto::msg::*;
-use waft_proto::node::{Event, Node, Peer};
 use waft_proto::run::{Problem, Status, TargetState};
 
 const STUB: NodeId = NodeId(1);
@@ -64,146 +64,6 @@ fn takes_no_golden_bytes_for_whole_when_the_last_is_missing() {
         assert!(!content && words.starts_with("refused: truncated"), "{name}: {words}");
     }
     assert!(kinds.len() > 10, "{kinds:?}");
-}
-
-fn key() -> ed25519_dalek::SigningKey {
-    ed25519_dalek::SigningKey::from_bytes(&[5; 32])
-}
-
-fn welcome() -> Welcome {
-    Welcome {
-        version_min: 1,
-        version_max: 1,
-        node: STUB,
-        last: STUB,
-        name: "reader".into(),
-        controller: key().verifying_key().to_bytes(),
-    }
-}
-
-/// The reader compares an order's expiry with the real time.
-fn unix() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs()
-}
-
-fn envelope(number: u8, code: &[u8], params: Hash) -> Envelope {
-    let engine = Engine { arch: Arch::X86_64, profile: Profile::Small };
-    Envelope {
-        run: RunId([number; 16]),
-        task: "reader".into(),
-        targets: vec![NodeRange::one(STUB)],
-        module: Hash::of(b"wasm"),
-        artifacts: vec![Artifact { engine, hash: Hash::of(code), bytes: code.len() as u64 }],
-        params,
-        grants: Vec::new(),
-        check: false,
-        timeout_ms: 1000,
-        expires: unix() + 600,
-        nonce: [number; 8],
-        wall: Wall::Best,
-        diff: false,
-        task_signatures: Vec::new(),
-        approval: None,
-        callees: Vec::new(),
-        files: Vec::new(),
-        audit: None,
-    }
-}
-
-const INPUT: &[u8] = b"{\"name\":\"x\"}";
-
-fn signed(envelope: &Envelope, input: Input) -> Run {
-    let (envelope, signature) = envelope.seal(&key()).expect("sealed");
-    Run { envelope, signature, input }
-}
-
-/// Every result of that run: how it ended, and what it says of the problem.
-fn results<'a>(reports: impl Iterator<Item = &'a Report>, number: u8) -> Vec<(Status, String)> {
-    reports
-        .filter_map(|report| match report {
-            Report::Result { run, outcome, .. } if *run == RunId([number; 16]) => {
-                let words = outcome.problem.as_ref().map(|problem| problem.message.clone());
-                Some((outcome.status, words.unwrap_or_default()))
-            }
-            _ => None,
-        })
-        .collect()
-}
-
-/// A root whose one child is the reader.
-struct Rig {
-    root: Node,
-    reader: Reader,
-    now: u64,
-    reports: Vec<Report>,
-}
-
-impl Rig {
-    fn start() -> Rig {
-        let (reader, first) = Reader::start();
-        let mut root = Node::root(0, unix());
-        root.expect(STUB, STUB, StubKind::Leaf);
-        root.attach(STUB, "reader".into(), key().verifying_key().to_bytes(), None, 0);
-        root.started(STUB, 0);
-        let mut rig = Rig { root, reader, now: 0, reports: Vec::new() };
-        rig.take(&first);
-        rig
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        self.root.handle_bytes(Peer::Child(STUB), bytes, self.now);
-        self.settle();
-    }
-
-    fn settle(&mut self) {
-        while let Some(event) = self.root.poll_event() {
-            if let Event::Report { report, charge, .. } = event {
-                self.reports.push(report);
-                if let Some(charge) = charge {
-                    self.root.release(charge);
-                }
-            }
-        }
-        let mut out = Vec::new();
-        while self.root.poll_transmit(Peer::Child(STUB), self.now, &mut out) {
-            self.reader.send(&out);
-            out.clear();
-        }
-    }
-
-    fn wait(&mut self, what: &str, done: impl Fn(&Rig) -> bool) {
-        while !done(self) {
-            match self.reader.next() {
-                Some(bytes) => self.take(&bytes),
-                None => panic!("the stub ended before {what}: {:?}", self.reader.end()),
-            }
-        }
-    }
-
-    fn order(&mut self, order: Order) {
-        self.root.order(vec![NodeRange::one(STUB)], order, self.now);
-        self.settle();
-    }
-
-    /// The reader does one thing after the other: when this is answered, all earlier orders have been obeyed.
-    fn ping(&mut self, nonce: u32) {
-        self.order(Order::Ping { nonce });
-        self.wait("the answer to a ping", |rig| rig.reports.contains(&Report::Pong { nonce }));
-    }
-
-    fn results(&self, number: u8) -> Vec<(Status, String)> {
-        results(self.reports.iter(), number)
-    }
-
-    fn output_of(&self, number: u8, of: Stream) -> Vec<u8> {
-        let parts = self.reports.iter().filter_map(|report| match report {
-            Report::Output { run, stream, bytes } if *run == RunId([number; 16]) && *stream == of => {
-                Some(bytes)
-            }
-            _ => None,
-        });
-        parts.flatten().copied().collect()
-    }
 }
 
 #[test]
@@ -299,7 +159,7 @@ fn executes_only_what_the_controller_signed_and_once() {
     envelope.truncate(60);
     rig.order(Order::Run(Run { envelope, signature: vec![0; 64], input: input() }));
     let foreign = Engine { arch: Arch::Aarch64, profile: Profile::Small };
-    let artifacts = vec![Artifact { engine: foreign, hash: Hash::of(code), bytes: 11 }];
+    let artifacts = vec![Artifact { engine: foreign, hash: Hash::of(code), bytes: 11, worker: None }];
     rig.order(Order::Run(signed(&Envelope { artifacts, ..good(8) }, input())));
     rig.ping(3);
     let unread = |report: &Report| {
@@ -366,6 +226,81 @@ fn asks_for_a_blob_and_uses_it_only_when_its_bytes_are_right() {
     assert!(!reader.said.iter().any(|msg| matches!(msg, Msg::Up { report: Report::Result { .. }, .. })));
     reader.say(&offer(BlobKind::Artifact));
     assert_eq!(end(&mut reader, 4), [(Status::Ok, String::new())]);
+}
+
+/// A piece, deflated, with a dictionary, and as a part of another blob.
+#[test]
+fn takes_pieces_that_are_deflated_or_stand_in_another_blob() {
+    let (mut reader, _) = Reader::start();
+    reader.say(&Msg::Welcome(welcome()));
+    let known: Vec<u8> = (0..4000_u32).flat_map(u32::to_le_bytes).collect();
+    let from = Hash::of(&known);
+    reader.say(&Msg::Offer { hash: from, kind: BlobKind::File, bytes: known.len() as u64 });
+    reader.say(&Msg::Chunk { hash: from, offset: 0, bytes: known.clone() });
+    // 500 bytes of it, some that are new, some that resemble it.
+    let mut code = [&known[100..600], &[b'a'; 1000]].concat();
+    let alike: Vec<u8> = known[2000..6000].iter().map(|byte| if *byte == 7 { 8 } else { *byte }).collect();
+    code.extend_from_slice(&alike);
+    let hash = Hash::of(&code);
+    let pack =
+        |dictionary: &[u8], piece: &[u8]| waft_proto::pack::pack(dictionary, piece).expect("it is smaller");
+    let dictionary = Dictionary { from, at: 1900, bytes: 4200 };
+    let packed = pack(&known[1900..6100], &alike);
+    assert!(packed.len() < pack(&[], &alike).len() / 2, "{}", packed.len());
+    let pieces = |last: Vec<u8>| {
+        [
+            Msg::Copy { hash, offset: 0, from, at: 100, bytes: 500 },
+            Msg::Packed { hash, offset: 500, size: 1000, dictionary: None, bytes: pack(&[], &[b'a'; 1000]) },
+            Msg::Packed { hash, offset: 1500, size: 4000, dictionary: Some(dictionary), bytes: last },
+        ]
+    };
+    let offer = Msg::Offer { hash, kind: BlobKind::Artifact, bytes: code.len() as u64 };
+    let order = |number| {
+        let order = signed(&envelope(number, &code, Hash::of(INPUT)), Input::Inline(INPUT.to_vec()));
+        Msg::Down { to: vec![NodeRange::one(STUB)], order: Order::Run(order) }
+    };
+    let end = |reader: &mut Reader, number| {
+        reader.wait("a result", |msg| matches!(msg, Msg::Up { report: Report::Result { .. }, .. }));
+        let reports = reader.said.iter().filter_map(|msg| match msg {
+            Msg::Up { report, .. } => Some(report),
+            _ => None,
+        });
+        let ends = results(reports, number);
+        reader.said.clear();
+        ends
+    };
+    // One byte too many, one too few, no deflate at all, a stretch that the other blob does not have.
+    let bomb = Msg::Packed { hash, offset: 0, size: 999, dictionary: None, bytes: pack(&[], &[b'a'; 1000]) };
+    let short =
+        Msg::Packed { hash, offset: 0, size: 1001, dictionary: None, bytes: pack(&[], &[b'a'; 1000]) };
+    let none = Msg::Packed { hash, offset: 0, size: 10, dictionary: None, bytes: vec![0xFF; 5] };
+    let outside = Msg::Copy { hash, offset: 0, from, at: 15_900, bytes: 500 };
+    for (number, lie) in [(1, bomb), (2, short), (3, none), (4, outside)] {
+        reader.say(&order(number));
+        reader.say(&offer);
+        reader.say(&lie);
+        let ends = end(&mut reader, number);
+        assert!(
+            matches!(&ends[..], [(Status::Failed, said)] if said.contains("damaged")),
+            "{lie:?}: {ends:?}"
+        );
+    }
+    // Parts of a blob that it does not have: it asks for all.
+    reader.say(&order(5));
+    let wish = Msg::Want { hash, kind: BlobKind::Artifact };
+    reader.wait("a wish", |msg| *msg == wish);
+    reader.said.clear();
+    reader.say(&offer);
+    reader.say(&Msg::Copy { hash, offset: 0, from: Hash([9; 32]), at: 0, bytes: 500 });
+    reader.wait("a wish", |msg| *msg == wish);
+    // Credit for earlier pieces may be among it.
+    reader.said.retain(|msg| !matches!(msg, Msg::Credit(_)));
+    assert_eq!(reader.said, [Msg::Dropped { hash }, wish]);
+    reader.say(&offer);
+    for piece in pieces(packed) {
+        reader.say(&piece);
+    }
+    assert_eq!(end(&mut reader, 5), [(Status::Ok, String::new())]);
 }
 
 #[test]
@@ -448,7 +383,7 @@ fn refuses_with_a_sentence_what_no_parent_may_send() {
         ("an empty frame", vec![0, 0, 0], "a frame of 0 bytes"),
         ("a long frame", vec![0xFE, 0xFF, 0], "a frame of 65534 bytes"),
         ("another lane", vec![1, 0, 2], "in lane 2"),
-        ("an unknown message", control(&[13]), "unknown tag 13 of Msg"),
+        ("an unknown message", control(&[15]), "unknown tag 15 of Msg"),
         ("an unknown order", control(&[11, 0, 7]), "unknown tag 7 of Order"),
         ("a message cut short", control(&[9, 1, 2, 3]), "truncated"),
         ("a length beyond the frame", control(&[5, 0xFF, 0xFF, 0xFF, 0xFF, 0x0F]), "truncated"),

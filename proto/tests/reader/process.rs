@@ -70,7 +70,7 @@ impl Reader {
     }
 
     pub(crate) fn say(&mut self, msg: &Msg) {
-        let lane = if matches!(msg, Msg::Chunk { .. }) { Lane::Bulk } else { Lane::Control };
+        let lane = if msg.is_of_blob() { Lane::Bulk } else { Lane::Control };
         self.send(&frame(lane, &msg.encode()));
     }
 

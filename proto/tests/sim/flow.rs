@@ -321,3 +321,34 @@ fn many_who_miss_a_blob_ask_for_it_once() {
     assert!(world.results(1).values().all(|statuses| *statuses == [Status::Failed]));
     assert_eq!(world.seen(hop).wants, 1);
 }
+
+#[test]
+fn what_runs_a_component_comes_with_it_and_is_nothing_else() {
+    let mut world = dialled(21, &[1, 2]);
+    let (code, program) = (module(21, 1000), module(22, 200_000));
+    let input = b"{}".to_vec();
+    world.root().store().insert(BlobKind::Artifact, code.clone().into());
+    let hash = world.root().store().insert(BlobKind::Worker, program.clone().into());
+    let all = world.all();
+    let order = |world: &World, number: u8, hash: Hash| {
+        let mut envelope = world.envelope(number, &code, Hash::of(&input));
+        envelope.artifacts.iter_mut().for_each(|artifact| artifact.worker = Some(hash));
+        let (envelope, signature) = envelope.seal(&world.key).expect("sealed");
+        Order::Run(Run { envelope, signature, input: Input::Inline(input.clone()) })
+    };
+    let run = order(&world, 1, hash);
+    world.order(vec![all], run);
+    assert!(world.run_while(20_000, |world| world.results(1).len() < 3));
+    all_ok(&world, 1);
+    for node in [1, 2, 3].map(NodeId) {
+        let store = world.node(node).store();
+        assert_eq!(store.get(hash, BlobKind::Worker).as_deref(), Some(program.as_slice()), "{node}");
+        assert!(store.get(hash, BlobKind::File).is_none() && store.get(hash, BlobKind::Artifact).is_none());
+    }
+    // What was given as a file is no program.
+    let file = world.root().store().insert(BlobKind::File, module(23, 500).into());
+    let run = order(&world, 2, file);
+    world.order(vec![all], run);
+    assert!(world.run_while(20_000, |world| world.results(2).len() < 3));
+    assert!(world.results(2).values().all(|statuses| *statuses == [Status::Failed]));
+}

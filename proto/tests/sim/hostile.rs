@@ -416,3 +416,27 @@ fn a_parent_that_lies_ends_its_own_stub_only() {
         assert_eq!(world.gone(), [(LEAF, true)]);
     }
 }
+
+#[test]
+fn a_blob_that_was_given_up_may_be_fetched_again_later() {
+    let mut world = small(9);
+    let (hash, gone, kind) = (Hash([7; 32]), Hash([8; 32]), BlobKind::File);
+    let offer = Msg::Offer { hash, kind, bytes: 5000 };
+    let copy = Msg::Copy { hash, offset: 0, from: gone, at: 0, bytes: 500 };
+    for round in 1..=3 {
+        world.inject(LEAF, Peer::Parent, &frame(Lane::Control, &offer));
+        world.inject(LEAF, Peer::Parent, &frame(Lane::Bulk, &copy));
+        let end = world.now + 100;
+        world.run_until(end);
+        assert_eq!(world.seen(LEAF).wants, round, "it is asked for again");
+        world.inject(LEAF, Peer::Parent, &frame(Lane::Control, &Msg::Missing { hash }));
+    }
+    // Twice in one transfer is once too often.
+    for _ in 0..2 {
+        world.inject(LEAF, Peer::Parent, &frame(Lane::Control, &offer));
+        world.inject(LEAF, Peer::Parent, &frame(Lane::Bulk, &copy));
+    }
+    let end = world.now + 100;
+    world.run_until(end);
+    assert_eq!(world.seen(LEAF).wants, 4);
+}

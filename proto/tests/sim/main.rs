@@ -3,4 +3,5 @@
 mod damage;
 mod flow;
 mod hostile;
+mod pieces;
 mod world;

@@ -1,8 +1,13 @@
 //! The names a task may import: WASI 0.1 and `waft_v1`. The controller refuses a task that imports anything
 //! else before it dials; a test of the stub compares the lists with what its linker really defines.
 
+pub mod components;
+
 pub const WASI: &str = "wasi_snapshot_preview1";
 pub const WAFT: &str = "waft_v1";
+
+/// The interface of `waft:task` that components import, with its version.
+pub const WAFT_HOST: &str = "waft:task/host@1.0.0";
 
 pub const WASI_FUNCTIONS: [&str; 46] = [
     "args_get",

@@ -29,7 +29,7 @@ const GUEST_STACK_BYTES: usize = 1 << 20;
 const FIBER_STACK_BYTES: usize = 2 << 20;
 
 /// The proposals a task may use: what compilers for WASI 0.1 emit today. All else (threads, 64-bit and
-/// multiple memories, garbage collection, exceptions, components) is refused when the task is compiled.
+/// multiple memories, garbage collection, exceptions) is refused when the task is compiled.
 pub const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::SATURATING_FLOAT_TO_INT)
     .union(WasmFeatures::SIGN_EXTENSION)
@@ -44,19 +44,59 @@ pub const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::BULK_MEMORY_OPT)
     .union(WasmFeatures::CALL_INDIRECT_OVERLONG);
 
+/// What a component, and the modules in it, may use besides. Where one inner component calls another, wasmtime copies
+/// between their memories by a module that it makes itself, and which has both.
+const COMPONENT_FEATURES: WasmFeatures = WasmFeatures::COMPONENT_MODEL.union(WasmFeatures::MULTI_MEMORY);
+
 /// The same proposals for a validator of its own, which does not need an engine.
 #[cfg(feature = "compile")]
-pub fn parser_features() -> wasmparser::WasmFeatures {
-    wasmparser::WasmFeatures::from_bits_truncate(FEATURES.bits())
+pub fn parser_features(form: Form) -> wasmparser::WasmFeatures {
+    wasmparser::WasmFeatures::from_bits_truncate(form.features().bits())
 }
 
+/// What a task is made as.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Form {
+    /// A core module, WASI 0.1.
+    Module,
+    /// A component, WASI 0.2.
+    Component,
+}
+
+impl Form {
+    /// Of WebAssembly, by the version and layer in its first bytes. What is neither is a module that its reader refuses.
+    pub fn of_wasm(wasm: &[u8]) -> Form {
+        if wasm.starts_with(COMPONENT_HEADER) { Form::Component } else { Form::Module }
+    }
+
+    /// Of an artifact: wasmtime writes it into the flags of the ELF file.
+    pub fn of_artifact(artifact: &[u8]) -> Form {
+        let flags = artifact.get(ELF_FLAGS_AT).copied().unwrap_or_default();
+        if flags & ELF_FLAG_COMPONENT != 0 { Form::Component } else { Form::Module }
+    }
+
+    fn features(self) -> WasmFeatures {
+        match self {
+            Form::Module => FEATURES,
+            Form::Component => FEATURES.union(COMPONENT_FEATURES),
+        }
+    }
+}
+
+/// `\0asm`, version 13, layer 1.
+const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
+/// `e_flags` of a 64-bit little-endian ELF file, its first byte.
+const ELF_FLAGS_AT: usize = 48;
+/// As in wasmtime-environ; a test compiles one of each form and looks.
+const ELF_FLAG_COMPONENT: u8 = 1 << 1;
+
 /// What runs a task on a target. `arch` is the target's, not ours.
-pub fn config(engine: EngineId) -> wasmtime::Result<Config> {
+pub fn config(engine: EngineId, form: Form) -> wasmtime::Result<Config> {
     let mut config = Config::new();
     // A named target is what keeps the features of the compiling machine's CPU out of the artifact.
     config.target(triple(engine.arch))?;
-    config.wasm_features(FEATURES, true);
-    config.wasm_features(FEATURES.complement(), false);
+    config.wasm_features(form.features(), true);
+    config.wasm_features(form.features().complement(), false);
     config.concurrency_support(false);
     config.relaxed_simd_deterministic(true);
 
@@ -65,7 +105,8 @@ pub fn config(engine: EngineId) -> wasmtime::Result<Config> {
     config.epoch_interruption(true);
     config.max_wasm_stack(GUEST_STACK_BYTES);
     config.async_stack_size(FIBER_STACK_BYTES);
-    config.memory_init_cow(true);
+    // The image of a memory is the artifact's own file; that of a component would be a new one, which a worker may not make.
+    config.memory_init_cow(form == Form::Module);
     config.table_lazy_init(true);
     config.signals_based_traps(true);
     config.guard_before_linear_memory(false);
@@ -115,11 +156,11 @@ impl fmt::Display for ArtifactKey {
 
 /// The key of what this program's compiler makes for `engine`.
 #[cfg(feature = "compile")]
-pub fn artifact_key(engine: EngineId) -> wasmtime::Result<ArtifactKey> {
+pub fn artifact_key(engine: EngineId, form: Form) -> wasmtime::Result<ArtifactKey> {
     use std::hash::{DefaultHasher, Hash, Hasher};
     // Differs between releases of Rust at worst: that costs one compilation.
     let mut hasher = DefaultHasher::new();
-    wasmtime::Engine::new(&config(engine)?)?.precompile_compatibility_hash().hash(&mut hasher);
+    wasmtime::Engine::new(&config(engine, form)?)?.precompile_compatibility_hash().hash(&mut hasher);
     let profile = match engine.profile {
         Profile::Fast => "fast",
         Profile::Small => "small",
@@ -127,10 +168,15 @@ pub fn artifact_key(engine: EngineId) -> wasmtime::Result<ArtifactKey> {
     Ok(ArtifactKey(format!("{}-{profile}-{:016x}", engine.arch.word(), hasher.finish())))
 }
 
-/// Compiles one core module. `wasm` must have been validated: the text format is refused by the caller.
+/// Compiles one module or component. `wasm` must have been validated: the text format is refused by the caller.
 #[cfg(feature = "cranelift")]
 pub fn compile(engine: EngineId, wasm: &[u8]) -> wasmtime::Result<Vec<u8>> {
-    wasmtime::Engine::new(&config(engine)?)?.precompile_module(wasm)
+    let form = Form::of_wasm(wasm);
+    let engine = wasmtime::Engine::new(&config(engine, form)?)?;
+    match form {
+        Form::Module => engine.precompile_module(wasm),
+        Form::Component => engine.precompile_component(wasm),
+    }
 }
 
 #[cfg(all(test, feature = "compile"))]

@@ -1,4 +1,4 @@
-use super::{artifact_key, compile, config, imports};
+use super::{Form, artifact_key, compile, config, imports};
 use std::collections::HashSet;
 use waft_proto::msg::{Arch, Engine as EngineId, Profile};
 
@@ -14,7 +14,7 @@ fn every_engine_compiles_and_has_a_key_of_its_own() {
     let mut keys = HashSet::new();
     for engine in all() {
         assert!(compile(engine, EMPTY).expect("compiles").starts_with(b"\x7fELF"));
-        assert!(keys.insert(artifact_key(engine).expect("key").to_string()));
+        assert!(keys.insert(artifact_key(engine, Form::Module).expect("key").to_string()));
     }
 }
 
@@ -22,8 +22,8 @@ fn every_engine_compiles_and_has_a_key_of_its_own() {
 fn an_artifact_loads_where_it_was_meant_for_and_nowhere_else() {
     let Some(arch) = Arch::here() else { return };
     for profile in [Profile::Fast, Profile::Small] {
-        let here =
-            wasmtime::Engine::new(&config(EngineId { arch, profile }).expect("config")).expect("engine");
+        let here = wasmtime::Engine::new(&config(EngineId { arch, profile }, Form::Module).expect("config"))
+            .expect("engine");
         for engine in all() {
             let artifact = compile(engine, EMPTY).expect("compiles");
             // SAFETY: the bytes come from the compiler, one line above.
@@ -31,6 +31,21 @@ fn an_artifact_loads_where_it_was_meant_for_and_nowhere_else() {
             assert_eq!(loaded.is_ok(), engine == EngineId { arch, profile }, "{engine:?} on {profile:?}");
         }
     }
+}
+
+#[test]
+fn a_component_has_a_key_of_its_own_and_is_known_by_its_first_bytes() {
+    const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+    assert_eq!((Form::of_wasm(EMPTY), Form::of_wasm(COMPONENT)), (Form::Module, Form::Component));
+    for engine in all() {
+        for wasm in [EMPTY, COMPONENT] {
+            let artifact = compile(engine, wasm).expect("compiles");
+            assert_eq!(Form::of_artifact(&artifact), Form::of_wasm(wasm), "{engine:?}");
+        }
+        let keys = [Form::Module, Form::Component].map(|form| artifact_key(engine, form).expect("key"));
+        assert_ne!(keys[0], keys[1]);
+    }
+    assert_eq!(Form::of_artifact(b"short"), Form::Module);
 }
 
 #[test]
@@ -50,6 +65,18 @@ fn proposals_beyond_the_list_are_refused() {
 fn import_lists_are_sorted_so_that_a_name_is_found_once() {
     assert!(imports::WASI_FUNCTIONS.is_sorted() && imports::WAFT_FUNCTIONS.is_sorted());
     assert!(imports::functions("env").is_empty());
+    assert!(imports::components::INTERFACES.is_sorted());
+    assert!(imports::components::INTERFACES.iter().all(|(_, functions)| functions.is_sorted()));
+    assert!(
+        imports::components::functions("wasi:cli/exit")
+            .is_some_and(|known| known.contains(&"exit-with-code"))
+    );
+    assert!(imports::components::functions("wasi:http/types").is_none());
+    for (version, has) in
+        [("0.2.0", true), ("0.2.12", true), ("0.2.13", false), ("0.3.0", false), ("0.2.0-rc-1", false)]
+    {
+        assert_eq!(imports::components::has_version("wasi:cli/exit", version), has, "{version}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@ use super::{NodeLog, Orderer};
 use std::os::unix::net::UnixDatagram;
 use waft_audit::line::Fields;
 use waft_audit::{Log, log, walk};
-use waft_proto::envelope::{Envelope, Wall};
+use waft_proto::envelope::{Callee, Envelope, FileBlob, Wall};
 use waft_proto::id::{Hash, RunId};
 use waft_proto::msg::Outcome;
 use waft_proto::run::Status;
@@ -44,7 +44,15 @@ fn done() -> Outcome {
 fn a_run_is_a_chain_whose_head_goes_with_the_result() {
     let dir = tempfile::tempdir().expect("a directory");
     let node = NodeLog::open(Some(&dir.path().join("waft")), None).expect("a log");
-    node.ordered(&envelope(), "web1", &orderer(&["alice".to_owned()])).expect("recorded");
+    let mut order = envelope();
+    order.callees.push(Callee {
+        name: "inner".to_owned(),
+        module: Hash([4; 32]),
+        artifacts: Vec::new(),
+        grants: Vec::new(),
+    });
+    order.files.push(FileBlob { hash: Hash([5; 32]), bytes: 1 });
+    node.ordered(&order, "web1", &orderer(&["alice".to_owned()])).expect("recorded");
     let call =
         Fields::from_iter([("call".to_owned(), "exec".into()), ("subject".to_owned(), "/bin/id".into())]);
     node.called(RUN, call).expect("recorded");
@@ -61,6 +69,9 @@ fn a_run_is_a_chain_whose_head_goes_with_the_result() {
     assert_eq!(lines.iter().map(|line| &*line.event).collect::<Vec<_>>(), ["ordered", "call", "result"]);
     assert_eq!((of(0, "who"), of(0, "target")), ("ops".to_owned(), "web1".to_owned()));
     assert_eq!(of(0, "controller_head"), "03".repeat(32));
+    let calls = &lines[0].fields["calls"][0];
+    assert_eq!((calls["name"].as_str(), calls["module"].as_str()), (Some("inner"), Some(&*"04".repeat(32))));
+    assert_eq!(lines[0].fields["files"][0].as_str(), Some(&*"05".repeat(32)));
     assert_eq!((of(1, "subject"), of(2, "status")), ("/bin/id".to_owned(), "ok".to_owned()));
     assert!(lines.iter().all(|line| line.text("run") == Some(&*RUN.to_string())));
 }

@@ -62,8 +62,15 @@ fn memory(machine: &Machine, facts: &mut Facts) {
 }
 
 fn load(line: &str) -> Option<serde_json::Value> {
-    let mut words = line.split_whitespace().map(|word| word.parse::<f64>().ok());
+    let mut words = line.split_whitespace().map(hundredths);
     Some(json!({"1m": words.next()??, "5m": words.next()??, "15m": words.next()??}))
+}
+
+/// A number of the form 0.00, as the kernel writes it. std reads any number, by tables of 15 kB.
+fn hundredths(word: &str) -> Option<f64> {
+    let (whole, rest) = word.split_once('.').filter(|(_, rest)| rest.len() == 2)?;
+    let (whole, rest) = (whole.parse::<u32>().ok()?, rest.parse::<u8>().ok()?);
+    Some((f64::from(whole) * 100.0 + f64::from(rest)) / 100.0)
 }
 
 /// `NA` is Ansible's word for "nothing of the kind seen"; a guest of an unknown host is `("NA", "guest")`.
@@ -138,5 +145,10 @@ mod tests {
     fn load_needs_three_numbers() {
         assert_eq!(load("0.10 0.20 0.30 1/99 7"), Some(json!({"1m": 0.1, "5m": 0.2, "15m": 0.3})));
         assert_eq!(load("0.10 0.20"), None);
+        assert_eq!(load("0.10 0.20 0.3"), None);
+        for hundredth in 0..100_000 {
+            let word = format!("{}.{:02}", hundredth / 100, hundredth % 100);
+            assert_eq!(hundredths(&word), word.parse().ok(), "{word}");
+        }
     }
 }

@@ -79,6 +79,12 @@ impl Call<'_> {
                 "write a copy beside the new name, rename that, and remove the old one",
             ),
             Errno::LOOP => ("loop", "there are too many symlinks on the way", ""),
+            // Where an overlay has to copy the file first.
+            Errno::OVERFLOW => (
+                "owner",
+                "its owner or group has no number in the user namespace of this dry run, which knows the user and his own group",
+                "a real run changes it, if the user may; a dry run as root can show it",
+            ),
             Errno::NAMETOOLONG => {
                 ("name_too_long", "a name or path is longer than the file system takes", "")
             }

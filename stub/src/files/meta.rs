@@ -2,6 +2,7 @@
 
 use super::beneath::own;
 use super::{Call, names, text};
+use crate::base64;
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid,
     chmod as set_mode, chownat, fstat, fstatvfs, major, minor, open, readlinkat, utimensat,
@@ -45,7 +46,7 @@ pub(super) fn stat(call: &Call<'_>) -> Result<Value, Problem> {
         let target = readlinkat(&file, "", Vec::new()).map_err(|error| call.failed(error))?.into_bytes();
         match String::from_utf8(target) {
             Ok(target) => put("target", target.into()),
-            Err(error) => put("target_base64", text::to_base64(error.as_bytes()).into()),
+            Err(error) => put("target_base64", base64::encode(error.as_bytes()).into()),
         }
     }
     Ok(Value::Object(answer))

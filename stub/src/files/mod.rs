@@ -29,10 +29,10 @@ use request::Request;
 use std::os::fd::OwnedFd;
 use waft_proto::run::Problem;
 
-pub(crate) use names::group_name;
 pub use names::user_name;
 #[cfg(feature = "site")]
 pub(crate) use names::user_number;
+pub(crate) use names::{entries, group_name};
 
 /// The granted directories of one execution, each held open by a descriptor that can only be walked from.
 #[derive(Debug)]

@@ -24,11 +24,11 @@ pub(crate) fn group_name(gid: u32) -> String {
 
 /// The name that a text in the form of either file gives a number.
 fn name_of(text: &str, id: u32) -> Option<&str> {
-    entries(text).find_map(|(name, number)| (number == id).then_some(name))
+    entries(text).find_map(|(name, number, _)| (number == id).then_some(name))
 }
 
 pub(super) fn id_of(text: &str, name: &str) -> Option<u32> {
-    entries(text).find_map(|(known, number)| (known == name).then_some(number))
+    entries(text).find_map(|(known, number, _)| (known == name).then_some(number))
 }
 
 pub(super) fn name_in(file: &str, id: u32) -> Option<String> {
@@ -39,12 +39,12 @@ pub(super) fn read(file: &str) -> String {
     read_bounded(Path::new(file)).unwrap_or_default()
 }
 
-/// Lines begin with name, password and number; odd ones are passed over.
-fn entries(text: &str) -> impl Iterator<Item = (&str, u32)> {
+/// Name, number and the other fields. Lines begin with name, password and number; odd ones are passed over.
+pub(crate) fn entries(text: &str) -> impl Iterator<Item = (&str, u32, &str)> {
     text.lines().filter_map(|line| {
-        let mut fields = line.split(':');
+        let mut fields = line.splitn(4, ':');
         let name = fields.next().filter(|name| !name.is_empty())?;
-        Some((name, fields.nth(1)?.parse().ok()?))
+        Some((name, fields.nth(1)?.parse().ok()?, fields.next().unwrap_or_default()))
     })
 }
 

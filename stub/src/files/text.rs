@@ -1,6 +1,5 @@
-//! Forms of text: what is shown of a name, times, base64.
+//! Forms of text: what is shown of a name, times.
 
-const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const NANOSECONDS: u64 = 1_000_000_000;
 /// Of a fraction of a second.
 const DIGITS: usize = 9;
@@ -51,34 +50,4 @@ pub(super) fn parse_time(text: &str) -> Option<(i64, u64)> {
 pub(super) fn octal(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     u32::from_str_radix(text, 8).ok().filter(|mode| digits && *mode <= 0o7777)
-}
-
-/// RFC 4648, with padding.
-pub(super) fn to_base64(bytes: &[u8]) -> String {
-    let mut text = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits =
-            (0..3).fold(0_usize, |bits, at| bits << 8 | usize::from(chunk.get(at).copied().unwrap_or(0)));
-        for at in 0..4 {
-            let letter = BASE64.get(bits >> (18 - 6 * at) & 63).copied().unwrap_or(b'=');
-            text.push(if at <= chunk.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
-}
-
-/// Only what [`to_base64`] writes.
-pub(super) fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for chunk in text.trim_end_matches('=').as_bytes().chunks(4) {
-        let mut bits = 0_usize;
-        for at in 0..4 {
-            let letter = chunk.get(at).copied().unwrap_or(b'A');
-            bits = bits << 6 | BASE64.iter().position(|known| *known == letter)?;
-        }
-        let all = [bits >> 16, bits >> 8, bits].map(|byte| (byte & 255) as u8);
-        bytes.extend(all.iter().take(chunk.len() * 3 / 4));
-    }
-    // One letter too many, bits that count for nothing, and padding of the wrong length come out otherwise.
-    (to_base64(&bytes) == text).then_some(bytes)
 }

@@ -5,9 +5,10 @@
 //! like are somebody's policy, and with `trusted.overlay.*` or `user.overlay.*` a directory that is a layer of an overlay
 //! shows what lies elsewhere.
 
+use super::Call;
 use super::beneath::own;
 use super::meta::changed;
-use super::{Call, text};
+use crate::base64;
 use rustix::fs::{XattrFlags, getxattr, listxattr, removexattr, setxattr};
 use rustix::io::Errno;
 use serde_json::{Map, Value, json};
@@ -55,7 +56,7 @@ pub(super) fn get(call: &Call<'_>) -> Result<Value, Problem> {
     Ok(match value.map(String::from_utf8) {
         None => json!({"value": null}),
         Some(Ok(text)) => json!({"value": text}),
-        Some(Err(error)) => json!({"base64": text::to_base64(error.as_bytes())}),
+        Some(Err(error)) => json!({"base64": base64::encode(error.as_bytes())}),
     })
 }
 
@@ -78,7 +79,7 @@ pub(super) fn set(call: &Call<'_>) -> Result<Value, Problem> {
     let wrong = "base64 with padding, or a text in `value`, and not both";
     let value = match (call.request.text("value")?, call.request.text("base64")?) {
         (Some(text), None) => Some(text.as_bytes().to_vec()),
-        (None, Some(text)) => text::from_base64(text),
+        (None, Some(text)) => base64::decode(text),
         _ => None,
     };
     let value = call.request.want("base64", wrong, value)?;

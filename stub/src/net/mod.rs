@@ -24,7 +24,7 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use waft_proto::grant::{Endpoint, GrantSet};
 use waft_proto::run::Problem;
 
@@ -56,6 +56,8 @@ struct Connection {
     stream: TcpStream,
     /// As the grant names it, for messages.
     endpoint: Endpoint,
+    /// How long a read or write waits.
+    idle: Option<Duration>,
 }
 
 /// Who asks, for messages.
@@ -81,7 +83,7 @@ impl Net {
     pub async fn call(&mut self, request: &[u8], task: &str, target: &str) -> Result<String, Problem> {
         let who = Who { task, target };
         match Request::parse(request)? {
-            Request::Open { host, port, limit } => self.open(who, &host, port, limit).await,
+            Request::Open { host, port, limit, idle } => self.open(who, &host, port, limit, idle).await,
             Request::Resolve { host } => self.addresses(who, &host).await,
             Request::Shutdown { handle } => {
                 let connection = self.connection(handle)?;
@@ -101,6 +103,7 @@ impl Net {
         host: &str,
         port: u16,
         limit: Duration,
+        idle: Option<Duration>,
     ) -> Result<String, Problem> {
         let endpoint = self.grants.check_net(host, port)?.clone();
         if self.open.len() >= CONNECTIONS_MAX {
@@ -130,7 +133,7 @@ impl Net {
             return Err(Problem::new("net.many", "this execution has used up all numbers of connections"));
         }
         self.issued = handle;
-        self.open.insert(handle, Connection { stream, endpoint });
+        self.open.insert(handle, Connection { stream, endpoint, idle });
         Ok(json!({"handle": handle, "address": address.to_string()}).to_string())
     }
 
@@ -184,13 +187,13 @@ impl Net {
 
     /// At most `limit` bytes, and at most [`READ_BYTES_MAX`]; none at the end. Given up, it has read nothing.
     pub async fn read(&mut self, handle: u32, limit: usize) -> Result<Vec<u8>, Problem> {
-        let Connection { stream, endpoint } = self.connection(handle)?;
+        let Connection { stream, endpoint, idle } = self.connection(handle)?;
         if limit == 0 {
             return Err(Problem::new("net.request", format!("a read of no bytes from {endpoint}")));
         }
         // First: a connection that is only open takes no memory.
         loop {
-            stream.readable().await.map_err(|error| ended(endpoint, &error))?;
+            ready(stream.readable(), *idle, endpoint).await?;
             let mut bytes = vec![0; limit.min(READ_BYTES_MAX)];
             match stream.try_read(&mut bytes) {
                 Ok(read) => {
@@ -205,12 +208,12 @@ impl Net {
 
     /// How many bytes were taken, at least one. Given up, it has written nothing.
     pub async fn write(&mut self, handle: u32, bytes: &[u8]) -> Result<usize, Problem> {
-        let Connection { stream, endpoint } = self.connection(handle)?;
+        let Connection { stream, endpoint, idle } = self.connection(handle)?;
         if bytes.is_empty() {
             return Err(Problem::new("net.request", format!("a write of no bytes to {endpoint}")));
         }
         loop {
-            stream.writable().await.map_err(|error| ended(endpoint, &error))?;
+            ready(stream.writable(), *idle, endpoint).await?;
             match stream.try_write(bytes) {
                 Ok(written @ 1..) => return Ok(written),
                 Ok(0) => return Err(ended(endpoint, &ErrorKind::WriteZero.into())),
@@ -219,6 +222,23 @@ impl Net {
             }
         }
     }
+}
+
+/// Waits until bytes can be moved, as long as the task wants to wait.
+async fn ready(
+    can: impl Future<Output = std::io::Result<()>>,
+    idle: Option<Duration>,
+    endpoint: &Endpoint,
+) -> Result<(), Problem> {
+    let done = match idle {
+        Some(idle) => timeout(idle, can).await.map_err(|_| {
+            let text =
+                format!("nothing came from {endpoint}, or was taken there, within {} ms", idle.as_millis());
+            Problem::new("net.timeout", text).hint("the connection is still open; `idle_ms` gives it longer")
+        })?,
+        None => can.await,
+    };
+    done.map_err(|error| ended(endpoint, &error))
 }
 
 fn unknown(handle: u32) -> Problem {

@@ -16,6 +16,8 @@ pub(super) enum Request {
         host: String,
         port: u16,
         limit: Duration,
+        /// How long a read or write waits; none is as long as the execution may run.
+        idle: Option<Duration>,
     },
     Resolve {
         host: String,
@@ -36,6 +38,7 @@ struct Fields {
     host: Option<String>,
     port: Option<u16>,
     timeout_ms: Option<u64>,
+    idle_ms: Option<u64>,
     handle: Option<u32>,
 }
 
@@ -43,7 +46,10 @@ impl Request {
     pub(super) fn parse(request: &[u8]) -> Result<Request, Problem> {
         let fields: Fields = serde_json::from_slice(request)
             .map_err(|error| malformed(&format!("is not what it should be: {error}")))?;
-        let Fields { op, host, port, timeout_ms, handle } = fields;
+        let Fields { op, host, port, timeout_ms, idle_ms, handle } = fields;
+        if idle_ms.is_some() && (op != "open" || idle_ms == Some(0)) {
+            return Err(malformed("has an `idle_ms` of 0, or where nothing is opened"));
+        }
         match (op.as_str(), host, port, timeout_ms, handle) {
             ("open", Some(host), Some(port @ 1..), timeout_ms, None) => {
                 let most = CONNECT_LIMIT_MAX.as_millis();
@@ -51,7 +57,8 @@ impl Request {
                 if limit.is_zero() || limit > CONNECT_LIMIT_MAX {
                     return Err(malformed(&format!("has no `timeout_ms` from 1 to {most}")));
                 }
-                Ok(Request::Open { host: bounded(host)?, port, limit })
+                let idle = idle_ms.map(Duration::from_millis);
+                Ok(Request::Open { host: bounded(host)?, port, limit, idle })
             }
             ("resolve", Some(host), None, None, None) => Ok(Request::Resolve { host: bounded(host)? }),
             ("shutdown", None, None, None, Some(handle)) => Ok(Request::Shutdown { handle }),

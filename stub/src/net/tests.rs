@@ -268,6 +268,30 @@ fn a_read_that_is_given_up_has_taken_nothing() {
 }
 
 #[test]
+fn a_peer_that_is_silent_is_waited_for_as_long_as_was_asked() {
+    let (listener, port) = listener();
+    let (_dir, mut net) = net(&[format!("net:127.0.0.1:{port}")], "", 1);
+    block_on(async {
+        let request = json!({"op": "open", "host": "127.0.0.1", "port": port, "idle_ms": 50});
+        let opened = ask(&mut net, request).await.expect("open");
+        let handle = u32::try_from(opened["handle"].as_u64().expect("a number")).expect("fits");
+        let mut peer = accept(&listener);
+        assert_eq!(net.read(handle, 9).await.expect_err("silent").code, "net.timeout");
+        // What comes later is there, and nobody is given up who takes what he is told.
+        peer.write_all(b"late").expect("written");
+        assert_eq!(net.read(handle, 9).await, Ok(b"late".to_vec()));
+        let bytes = vec![7; READ_BYTES_MAX];
+        let full = loop {
+            match net.write(handle, &bytes).await {
+                Ok(_) => {}
+                Err(problem) => break problem,
+            }
+        };
+        assert_eq!(full.code, "net.timeout");
+    });
+}
+
+#[test]
 fn a_peer_that_does_not_read_holds_the_writer_and_no_byte_is_lost() {
     let (listener, port) = listener();
     let (_dir, mut net) = net(&[format!("net:127.0.0.1:{port}")], "", 1);
@@ -409,6 +433,8 @@ fn requests_have_one_form_each() {
         r#"{"op":"open","host":"a","port":1,"handle":1}"#,
         r#"{"op":"open","host":"a","port":1,"timeout_ms":0}"#,
         r#"{"op":"open","host":"a","port":1,"timeout_ms":60001}"#,
+        r#"{"op":"open","host":"a","port":1,"idle_ms":0}"#,
+        r#"{"op":"resolve","host":"a","idle_ms":5}"#,
         r#"{"op":"resolve","host":"a","port":1}"#,
         r#"{"op":"close"}"#,
         r#"{"op":"close","handle":-1}"#,

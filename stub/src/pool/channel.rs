@@ -90,3 +90,11 @@ impl Channel {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
     }
 }
+
+/// What a task said last may have been a secret.
+impl Drop for Channel {
+    fn drop(&mut self) {
+        self.incoming.zeroize();
+        self.outgoing.zeroize();
+    }
+}

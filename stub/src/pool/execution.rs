@@ -9,7 +9,7 @@ pub mod hostile;
 use super::calls::emit::Pace;
 use super::calls::exec::Taps;
 use super::calls::other::Blobs;
-use super::calls::record::Records;
+use super::calls::record::{Placed, Records};
 use super::job::Job;
 use super::limits::Meter;
 use super::output::Counts;
@@ -18,7 +18,7 @@ use super::worker::Worker;
 use super::{JobEvent, Shared};
 use crate::files::Roots;
 use crate::net::Net;
-use crate::program::{self, Program};
+use crate::program::{self, Program, Staying};
 use crate::secret::Redactor;
 use crate::worker::wire::{End, FromWorker, PART_BYTES_MAX, REQUEST_BYTES_MAX, ToWorker, parts};
 use answers::Nested;
@@ -31,6 +31,7 @@ use tokio::time::{Instant, timeout};
 use waft_proto::limits::CHUNK_BYTES_MAX;
 use waft_proto::msg::{Outcome, Stream};
 use waft_proto::run::{Problem, Status};
+use zeroize::Zeroizing;
 
 /// A guest whose execution became a program has this long to end.
 const REPLACED_LIMIT: Duration = Duration::from_secs(2);
@@ -65,6 +66,12 @@ struct Execution<'a> {
     records: Records,
     /// The call that is being answered: function, subject, and since when.
     asked: Option<(&'static str, String, Instant)>,
+    /// The files in memory of that call.
+    placed: Vec<Placed>,
+    /// What stays of its program.
+    staying: Option<Staying>,
+    /// The record of a call that has been answered, until it is on its way.
+    unsent: Vec<u8>,
     request: Vec<u8>,
     deadline: Instant,
 }
@@ -96,7 +103,7 @@ pub(super) async fn execute(
     let worker = match worker {
         Ok(worker) => worker,
         Err(problem) => {
-            let refused = problem.code.starts_with("wall.");
+            let refused = ["wall.", "check."].iter().any(|kind| problem.code.starts_with(kind));
             let status = if refused { Status::Refused } else { Status::Failed };
             return Outcome::without_start(status, Some(problem));
         }
@@ -140,6 +147,9 @@ async fn carry_out(
         pace: Pace::default(),
         records: Records::default(),
         asked: None,
+        placed: Vec::new(),
+        staying: None,
+        unsent: Vec::new(),
         request: Vec::new(),
         deadline: began + job.timeout,
     };
@@ -149,6 +159,15 @@ async fn carry_out(
         () = tokio::time::sleep(job.timeout) => Finish::Deadline,
         problem = meter.exceeded(&job.task, &job.target) => Finish::Limit(problem),
         finish = execution.go() => finish,
+    };
+    // Here, and not when it is kept: until then somebody may have to take the output.
+    if matches!(finish, Finish::Exit(_) | Finish::Program(_)) {
+        execution.worker.pause();
+    }
+    // What was written since the last look counts as well.
+    let finish = match (&finish, meter.overwritten(&job.task, &job.target)) {
+        (Finish::Exit(_) | Finish::Program(_) | Finish::Trap(_), Some(problem)) => Finish::Limit(problem),
+        _ => finish,
     };
     let outcome = execution.settle(finish, began).await;
     let Execution { worker, clean, .. } = execution;
@@ -219,7 +238,7 @@ impl Execution<'_> {
                     if part.more {
                         continue;
                     }
-                    let request = std::mem::take(&mut self.request);
+                    let request = Zeroizing::new(std::mem::take(&mut self.request));
                     self.serve(function, &request).await
                 }
                 Ok(Some(FromWorker::Read { execution, handle, limit }))
@@ -318,7 +337,7 @@ impl Execution<'_> {
                     }
                 }
                 program::Event::Ended(ended) => {
-                    self.meter.program_ended(started.program.cpu());
+                    self.meter.program_ended(started.program.cpu(), started.program.written(), None);
                     self.program = None;
                     return Finish::Program(ended);
                 }
@@ -343,6 +362,8 @@ impl Execution<'_> {
         self.meter.close();
         if let Some(started) = &mut self.program {
             started.program.kill().await;
+            // Its end may be over, and its output not: then it has left what it may.
+            self.staying = Some(started.program.staying());
         }
         self.end_nested().await;
         let death = match finish {

@@ -1,14 +1,17 @@
 //! One execution as ordered: what runs, with what, and what it may reach.
 
 use crate::policy::{NodePolicy, Ruled, Withheld};
+use crate::process;
 use crate::program;
 use crate::secret::{Patterns, Secrets};
 use crate::worker::wire::{Dir, Dry, Limits, Load, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use waft_engine::Form;
 use waft_proto::envelope::{Envelope, Wall};
 use waft_proto::grant::{Access, Grant, GrantSet, Limit};
 use waft_proto::id::Hash;
@@ -45,6 +48,8 @@ const _: () = assert!(
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) struct Key {
     pub(super) artifact: Hash,
+    /// The program that runs it, when that is not ours.
+    pub(super) program: Option<Hash>,
     pub(super) load: Load,
     /// What was given, also those rights that the stub alone decides about.
     pub(super) given: GrantSet,
@@ -73,6 +78,10 @@ pub struct Job {
     pub(super) patterns: Arc<Patterns>,
     /// Files that it may read, and the code of tasks that it may call.
     pub(super) blobs: Rc<BTreeMap<Hash, Arc<[u8]>>>,
+    /// Those that its programs had in memory: sealed, one for all of them.
+    pub(super) in_memory: RefCell<BTreeMap<InMemory, Arc<OwnedFd>>>,
+    /// Programs that run components.
+    workers: Rc<BTreeMap<Hash, Arc<[u8]>>>,
     callees: Rc<Vec<Callee>>,
     /// How many tasks called each other to come here.
     depth: u8,
@@ -80,10 +89,15 @@ pub struct Job {
     calls: Rc<Cell<u32>>,
 }
 
+/// A blob, and whether it is a program there.
+pub(super) type InMemory = (Hash, bool);
+
 /// A task that may be called.
 struct Callee {
     name: String,
     artifact: Hash,
+    /// What the envelope names to run it.
+    worker: Option<Hash>,
     engine: Engine,
     /// What the node's policy leaves of it.
     ruled: Result<Ruled, Problem>,
@@ -97,7 +111,7 @@ impl Job {
         policy: &NodePolicy,
         now_unix: u64,
     ) -> Result<Job, Problem> {
-        let ReadyRun { envelope, artifact, code, input, blobs, .. } = ready;
+        let ReadyRun { envelope, artifact, code, input, blobs, workers, .. } = ready;
         let task = envelope.task.clone();
         if task.len() > NAME_BYTES_MAX || target.len() > NAME_BYTES_MAX {
             let text = format!("the name of a task or target is longer than {NAME_BYTES_MAX} bytes");
@@ -108,10 +122,11 @@ impl Job {
             policy.rule(&envelope, given, now_unix)?;
         let grants = if check { given.for_check() } else { given.clone() };
         let granted_env = granted_env(&grants, &task)?;
-        let engine = envelope
-            .artifacts
-            .iter()
-            .find(|known| known.hash == artifact)
+        let known = envelope.artifacts.iter().find(|known| known.hash == artifact);
+        // What this node compiled may be the same, byte for byte, as what the controller names.
+        let worker = known.filter(|_| !policy.compiles()).and_then(|known| known.worker);
+        let program = program(&task, target, &code, worker, &workers)?;
+        let engine = known
             .map(|known| known.engine)
             .or_else(|| Arch::here().map(|arch| Engine { arch, profile: crate::profile() }))
             .ok_or_else(|| {
@@ -127,10 +142,10 @@ impl Job {
         }
         enforceable(&grants, &task, check)?;
         let timeout = Duration::from_millis(timeout_ms.min(grants.limits().time_ms.unwrap_or(u64::MAX)));
-        let load = load(engine, wall, &grants, check);
+        let load = load(engine, &code, wall, &grants, check);
         let callees = callees(&envelope, engine, &blobs, policy, now_unix)?;
         Ok(Job {
-            key: Key { artifact, load, given, check },
+            key: Key { artifact, program, load, given, check },
             code,
             task,
             target: target.to_owned(),
@@ -144,6 +159,8 @@ impl Job {
             secrets: Secrets::default(),
             patterns: Arc::default(),
             blobs: Rc::new(blobs),
+            in_memory: RefCell::default(),
+            workers: Rc::new(workers),
             callees: Rc::new(callees),
             depth: 0,
             calls: Rc::default(),
@@ -178,12 +195,13 @@ impl Job {
         let grants = if check { given.for_check() } else { given.clone() };
         let granted_env = granted_env(&grants, name)?;
         enforceable(&grants, name, check)?;
-        let load = load(callee.engine, self.key.load.wall.max(ruled.wall), &grants, check);
+        let program = program(name, target, &code, callee.worker, &self.workers)?;
+        let load = load(callee.engine, &code, self.key.load.wall.max(ruled.wall), &grants, check);
         self.calls.set(self.calls.get() + 1);
         Ok(Job {
             secrets: granted(&self.secrets, &grants),
             patterns: Arc::clone(&self.patterns),
-            key: Key { artifact: callee.artifact, load, given, check },
+            key: Key { artifact: callee.artifact, program, load, given, check },
             code,
             task: name.to_owned(),
             target: self.target.clone(),
@@ -191,14 +209,24 @@ impl Job {
             params: params.into(),
             timeout: left.min(Duration::from_millis(most)),
             grants,
-            withheld: ruled.withheld.or_else(|| self.withheld.clone()),
+            withheld: match ruled.withheld {
+                Some(withheld) => Some(withheld.below(self.withheld.as_ref())),
+                None => self.withheld.clone(),
+            },
             diff: self.diff,
             granted_env,
             blobs: Rc::clone(&self.blobs),
+            in_memory: RefCell::default(),
+            workers: Rc::clone(&self.workers),
             callees: Rc::clone(&self.callees),
             depth: self.depth + 1,
             calls: Rc::clone(&self.calls),
         })
+    }
+
+    /// The bytes of the program that runs it, when that is not ours.
+    pub(super) fn worker(&self) -> Option<&[u8]> {
+        self.workers.get(self.key.program.as_ref()?).map(|bytes| &**bytes)
     }
 
     /// With what was sent for it, as far as it is granted.
@@ -218,10 +246,49 @@ impl Job {
     }
 }
 
-fn load(engine: Engine, wall: Wall, grants: &GrantSet, check: bool) -> Load {
+/// What runs `code`: none is our own program. `worker` is what the envelope names.
+fn program(
+    task: &str,
+    target: &str,
+    code: &[u8],
+    worker: Option<Hash>,
+    workers: &BTreeMap<Hash, Arc<[u8]>>,
+) -> Result<Option<Hash>, Problem> {
+    if Form::of_artifact(code) == Form::Module {
+        return Ok(None);
+    }
+    if cfg!(feature = "components") {
+        return match worker {
+            None => Ok(None),
+            Some(_) => {
+                let text =
+                    format!("`{target}` runs components in its own program and takes none from outside");
+                let hint = "with precompiled = \"deny\" in its policy that node compiles components itself";
+                Err(Problem::new("worker.outside", text).hint(hint))
+            }
+        };
+    }
+    match worker.filter(|worker| workers.contains_key(worker)) {
+        Some(worker) => Ok(Some(worker)),
+        None => {
+            let text =
+                format!("task `{task}` is a component, and nothing came to `{target}` that runs components");
+            Err(Problem::new("worker.missing", text).hint(
+                "waft has no worker program for this machine, or is of another release: `waft stub list`",
+            ))
+        }
+    }
+}
+
+fn load(engine: Engine, code: &[u8], wall: Wall, grants: &GrantSet, check: bool) -> Load {
     let limits = grants.limits();
+    // Who has a proc could then write to his own memory: there only root's stub can count.
+    let counted = limits.disk_bytes.is_some()
+        && !check
+        && !process::show_processes(grants.dirs().map(|(path, _)| path));
     Load {
         engine,
+        component: Form::of_artifact(code) == Form::Component,
         wall,
         // A dry run writes nowhere real: see `dry`.
         dirs: grants
@@ -235,6 +302,7 @@ fn load(engine: Engine, wall: Wall, grants: &GrantSet, check: bool) -> Load {
             memory_bytes: limits.mem_bytes.unwrap_or(MEMORY_BYTES_DEFAULT),
             out_bytes: limits.out_bytes.unwrap_or(OUT_BYTES_DEFAULT),
             files: limits.files.unwrap_or(FILES_DEFAULT),
+            counted,
         },
         dry: check.then(|| dry(grants)),
     }
@@ -271,12 +339,13 @@ fn callees(
             files: Vec::new(),
             ..envelope.clone()
         };
-        let compiled = callee.artifacts.iter().filter(|known| known.engine == engine).map(|known| known.hash);
-        let code = compiled.chain([callee.module]).find(|hash| blobs.contains_key(hash));
+        let mut compiled = callee.artifacts.iter().filter(|known| known.engine == engine);
+        let code =
+            compiled.find(|known| blobs.contains_key(&known.hash)).map(|known| (known.hash, known.worker));
         let given = GrantSet::parse_all(callee.grants.iter().map(String::as_str)).map_err(first)?;
-        if let Some(artifact) = code {
+        if let Some((artifact, worker)) = code {
             let ruled = policy.rule(&alone, given, now_unix);
-            callees.push(Callee { name: callee.name.clone(), artifact, engine, ruled });
+            callees.push(Callee { name: callee.name.clone(), artifact, worker, engine, ruled });
         }
     }
     Ok(callees)
@@ -286,17 +355,18 @@ fn granted(secrets: &Secrets, grants: &GrantSet) -> Secrets {
     secrets.only(|name| grants.check(&Grant::Secret(name.to_owned())).is_ok())
 }
 
-/// A limit that is given and not enforced would be a promise broken in silence, and so would a right that nothing gives.
+/// A limit that is given and not enforced would be a promise broken in silence.
 fn enforceable(grants: &GrantSet, task: &str, check: bool) -> Result<(), Problem> {
-    // What a task writes is counted by no kernel without quotas, and a limit per file would be no limit.
     // In a dry run the tmpfs of the overlays holds it.
-    match grants.limits().iter().find(|limit| !check && matches!(limit, Limit::Disk(_))) {
-        Some(limit) => {
-            let text = format!("the limit `{}` of task `{task}` cannot be enforced yet", Grant::Limit(limit));
-            Err(Problem::new("grant.unsupported", text)
-                .hint("leave it out; mem, out, time, cpu, files and procs are enforced"))
+    match grants.limits().disk_bytes.filter(|_| !check) {
+        Some(most) if process::written(std::process::id()).is_err() => {
+            let text = format!(
+                "the limit `{}` of task `{task}` cannot be enforced: this kernel does not count what a process writes",
+                Grant::Limit(Limit::Disk(most))
+            );
+            Err(Problem::new("grant.unsupported", text).hint("leave it out"))
         }
-        None => Ok(()),
+        _ => Ok(()),
     }
 }
 

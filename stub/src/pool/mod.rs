@@ -1,7 +1,7 @@
 //! Workers and what they are used for: one [`Job`] in, [`JobEvent`]s out, exactly one `Done` as the last.
 //!
 //! A worker belongs to one artifact, one set of grants and limits. After a clean end it stays warm for the
-//! next job that is the same in all of that; after a trap, a kill, a deadline or a wrong word it is killed.
+//! next job that is the same in all of that, stopped meanwhile; after a trap, a kill, a deadline or a wrong word it is killed.
 //! Output flows only as fast as the receiver of the events takes it. A job that is given up (its future
 //! dropped) leaves no process behind.
 
@@ -26,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 use waft_proto::msg::{Outcome, Stream};
 use waft_proto::run::Problem;
 use worker::Worker;
+pub(crate) use worker::sealed;
 
 /// Warm workers that are kept, number. Each costs about 2 MB until the next job needs its place.
 const IDLE_MAX: usize = 1;
@@ -87,7 +88,7 @@ impl Pool {
     ) -> impl Future<Output = ()> + use<> {
         let shared = Rc::clone(&self.shared);
         async move {
-            let meter = Rc::new(Meter::new(job.grants.limits()));
+            let meter = Rc::new(Meter::new(job.grants.limits(), job.key.check));
             let outcome = execution::execute(&shared, &job, &meter, &events, cancel).await;
             // A receiver that is gone has nobody to tell.
             let _ = events.send(JobEvent::Done(outcome)).await;

@@ -80,8 +80,10 @@ pub(super) fn verdict(
             of(Status::Failed, Some(Problem::new("worker.protocol", text).hint(hint)))
         }
         Finish::Deadline => {
-            let seconds = job.timeout.as_secs_f64();
-            let text = format!("task `{task}` did not end within {seconds} s on `{target}` and was killed");
+            let (seconds, ms) = (job.timeout.as_secs(), job.timeout.subsec_millis());
+            let rest = if ms == 0 { String::new() } else { format!(".{ms:03}") };
+            let text =
+                format!("task `{task}` did not end within {seconds}{rest} s on `{target}` and was killed");
             of(
                 Status::TimedOut,
                 Some(Problem::new("task.timeout", text).hint("give it longer with --timeout")),

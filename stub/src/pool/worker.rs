@@ -8,7 +8,7 @@ use crate::worker::wire::{Fault, FromWorker, ToWorker};
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -39,8 +39,18 @@ impl Worker {
         let failed = |error: io::Error| {
             let text =
                 format!("no worker can be started on `{}` for task `{}`: {error}", job.target, job.task);
-            Problem::new("worker.start", text)
+            let problem = Problem::new("worker.start", text);
+            match error.kind() {
+                io::ErrorKind::PermissionDenied if job.worker().is_some() => problem.hint(
+                    "components are run by a program in memory, which vm.memfd_noexec = 2 forbids there; modules run",
+                ),
+                _ => problem,
+            }
         };
+        if !is_whole(&job.code) {
+            let text = format!("its code has {} bytes, and the end of it is missing", job.code.len());
+            return Err(rejected(job, Fault::Artifact, &text));
+        }
         let mut worker = spawn(stub, job).map_err(failed)?;
         let loaded = timeout(LOAD_LIMIT, async {
             worker.channel.send(&ToWorker::Load(job.key.load.clone())).await?;
@@ -102,11 +112,20 @@ impl Worker {
         self.key == job.key
     }
 
+    /// Nothing more is wanted of it for now. One that was taken over would go on, past the deadline and every limit, after it
+    /// has said that it is done.
+    pub(super) fn pause(&self) {
+        self.kin.pause();
+    }
+
     /// An idle worker says nothing; one that has something to say is dead or mad.
     pub(super) fn if_well(mut self) -> Option<Worker> {
         let silent =
             matches!(self.channel.try_receive(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        silent.then_some(self)
+        silent.then(|| {
+            self.kin.resume();
+            self
+        })
     }
 
     pub(super) fn pid(&self) -> Option<u32> {
@@ -130,9 +149,14 @@ impl Worker {
 }
 
 fn spawn(stub: &Path, job: &Job) -> io::Result<Worker> {
-    let artifact = sealed(&job.code)?;
+    let artifact = sealed("artifact", &job.code, MemfdFlags::NOEXEC_SEAL)?;
+    let program = job.worker().map(|bytes| sealed("worker", bytes, MemfdFlags::EXEC)).transpose()?;
     let (channel, theirs) = Channel::pair()?;
-    let mut command = Command::new(stub);
+    let mut command = match &program {
+        // Closed by the exec that runs it.
+        Some(program) => Command::new(format!("/proc/self/fd/{}", program.as_raw_fd())),
+        None => Command::new(stub),
+    };
     command.arg0("waft-stub").arg("--worker").env_clear();
     command.stdin(Stdio::from(theirs)).stdout(Stdio::from(artifact)).stderr(Stdio::null());
     process::isolate(&mut command, Tied::ToParent);
@@ -140,13 +164,26 @@ fn spawn(stub: &Path, job: &Job) -> io::Result<Worker> {
     Ok(Worker { key: job.key.clone(), channel, kin, walls: Vec::new(), overlays: Overlays::default() })
 }
 
-/// A file in memory that nobody can change any more, us included.
-fn sealed(bytes: &[u8]) -> io::Result<OwnedFd> {
+/// Whether an artifact ends where its head says: it is an ELF file, which ends with the table of its sections. Of one that
+/// is cut short wasmtime has no words for people.
+fn is_whole(code: &[u8]) -> bool {
+    let number = |at: usize, bytes: usize| {
+        let field = code.get(at..at + bytes)?;
+        Some(field.iter().rev().fold(0u64, |number, byte| number << 8 | u64::from(*byte)))
+    };
+    if !code.starts_with(b"\x7fELF") {
+        return !code.is_empty();
+    }
+    let end = || number(40, 8)?.checked_add(number(58, 2)? * number(60, 2)?);
+    end().is_some_and(|end| end <= code.len() as u64)
+}
+
+/// A file in memory that nobody can change any more, us included. Whether it is ever executed is `kind`: some systems
+/// insist on hearing that (vm.memfd_noexec); kernels before 6.3 do not know the word.
+pub(crate) fn sealed(name: &str, bytes: &[u8], kind: MemfdFlags) -> io::Result<OwnedFd> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    // The file itself is never executed, and some systems insist on hearing that (vm.memfd_noexec);
-    // kernels before 6.3 do not know the word.
-    let descriptor = rustix::fs::memfd_create("artifact", flags | MemfdFlags::NOEXEC_SEAL)
-        .or_else(|_| rustix::fs::memfd_create("artifact", flags))?;
+    let descriptor =
+        rustix::fs::memfd_create(name, flags | kind).or_else(|_| rustix::fs::memfd_create(name, flags))?;
     let mut file = File::from(descriptor);
     file.write_all(bytes)?;
     let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
@@ -168,13 +205,18 @@ fn rejected(job: &Job, fault: Fault, text: &str) -> Problem {
         }
         Fault::Import => {
             Problem::new("task.import", format!("task `{task}` imports `{text}`, which no target offers"))
-                .hint("a task may import wasi_snapshot_preview1 and waft_v1")
+                .hint("a module may import wasi_snapshot_preview1 and waft_v1, a component wasi:cli/command 0.2 and waft:task")
         }
+        Fault::Dry => Problem::new(
+            "check.overlay",
+            format!("no dry run of task `{task}` on `{target}`: no overlay here for {text}"),
+        )
+        .hint("a component needs one for each granted directory: docs/dry-run.md says what an overlay needs"),
         Fault::Start => Problem::new(
             "task.start",
-            format!("task `{task}` has no function `_start`: it is a library, no command"),
+            format!("task `{task}` has no function `_start`, or as a component no `wasi:cli/run`: it is a library, no command"),
         )
-        .hint("build it as a program for wasm32-wasip1"),
+        .hint("build it as a program for wasm32-wasip1 or wasm32-wasip2"),
         Fault::Memory => Problem::new("limit.mem", format!("task `{task}` does not fit: {text}"))
             .hint("give it more with --allow mem:SIZE"),
         Fault::Dir => Problem::new(

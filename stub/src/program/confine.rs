@@ -4,6 +4,7 @@
 //! ([`SYSTEM`]) and its own file, and has `/dev/null` and the like. What landlock has no word for stays open: chmod,
 //! chown, utime and xattr on files that its user owns, wherever they are.
 
+use super::memory;
 use crate::worker::wire::Dir;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
@@ -106,9 +107,12 @@ fn ruleset(confined: &Confined, program: &str) -> Result<RulesetCreated, String>
             rules = rules.add_rule(PathBeneath::new(path, rights)).map_err(|error| words(&error))?;
         }
     }
-    let own = PathFd::new(program).map_err(|error| words(&error))?;
-    let own = PathBeneath::new(own, AccessFs::ReadFile | AccessFs::Execute);
-    rules = rules.add_rule(own).map_err(|error| words(&error))?;
+    // What lies in memory landlock keeps nobody from, and has no rules for.
+    if !memory::names(program) {
+        let own = PathFd::new(program).map_err(|error| words(&error))?;
+        let own = PathBeneath::new(own, AccessFs::ReadFile | AccessFs::Execute);
+        rules = rules.add_rule(own).map_err(|error| words(&error))?;
+    }
     for dir in &confined.dirs {
         let path = PathFd::new(&dir.path).map_err(|error| words(&error))?;
         let rights = if dir.writable { writable() } else { read };

@@ -11,16 +11,17 @@
 //! holds the program. Programs get `PATH`, `LANG` and granted variables, and nothing else.
 
 pub(crate) mod confine;
+pub(crate) mod memory;
 mod supervisor;
 pub(crate) mod user;
 
 use crate::pool::channel::Channel;
-use crate::process::{self, Kin, Tied};
+use crate::process::{self, Kin, Process, Tied};
 use crate::worker::wire::{FromWorker, Hitch, PART_BYTES_MAX, ToWorker, parts, raw};
 use confine::Confined;
 use serde::{Deserialize, Serialize};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -56,8 +57,32 @@ pub(crate) struct Order<'a> {
     pub(crate) cwd: Option<&'a str>,
     pub(crate) user: Option<User>,
     pub(crate) confined: Option<Confined>,
+    /// Our descriptors, and the numbers at which the program finds them.
+    pub(crate) files: Vec<(RawFd, RawFd)>,
     /// Processor time of each process, seconds.
     pub(crate) cpu_seconds: Option<u64>,
+}
+
+/// What a program left running, and was granted to.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Staying {
+    pub(crate) count: u32,
+    /// The first of them.
+    pub(crate) processes: Vec<Stayed>,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub(crate) struct Stayed {
+    pub(crate) pid: u32,
+    /// As it calls itself.
+    pub(crate) name: String,
+}
+
+impl Stayed {
+    fn new(pid: u32) -> Stayed {
+        let name = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+        Stayed { pid, name: String::from_utf8_lossy(&name).trim_end().to_owned() }
+    }
 }
 
 /// Why a program did not start.
@@ -91,14 +116,23 @@ pub(crate) struct Program {
     ended: Option<Ended>,
     /// Processor time of the program and what it waited for.
     cpu: Duration,
+    /// What they wrote to disk, bytes.
+    written: u64,
     /// When those who hold the pipes of a program that has ended are killed.
     patience: Option<Instant>,
     killed: bool,
+    /// What it leaves running stays, if it ends well.
+    is_daemon: bool,
+    staying: Staying,
+    /// The supervisor that lives on above what stays.
+    spared: Option<Process>,
+    /// Why what was left could not stay.
+    unstayed: Option<String>,
 }
 
 impl Program {
-    /// Starts a program; `stub` is our own binary.
-    pub(crate) async fn start(stub: &Path, order: &Order<'_>) -> Result<Program, Failure> {
+    /// Starts a program; `stub` is our own binary. What a daemon leaves running when it ends with code 0 stays.
+    pub(crate) async fn start(stub: &Path, order: &Order<'_>, is_daemon: bool) -> Result<Program, Failure> {
         let path = order.path;
         let start = |text: String| Failure { hitch: Hitch::Start, text };
         let failed = |error: io::Error| start(format!("`{path}` could not be started: {error}"));
@@ -109,6 +143,7 @@ impl Program {
         command.stdin(Stdio::from(theirs)).stdout(Stdio::from(stdout.1)).stderr(Stdio::from(stderr.1));
         // Not tied to us: when we die it has work to do.
         process::isolate(&mut command, Tied::No);
+        memory::keep(&mut command, order.files.iter().map(|(file, _)| *file).collect());
         let mut program = Program {
             channel,
             supervisor: Kin::new(command.spawn().map_err(failed)?),
@@ -116,8 +151,13 @@ impl Program {
             stderr: Some(stderr.0),
             ended: None,
             cpu: Duration::ZERO,
+            written: 0,
             patience: None,
             killed: false,
+            is_daemon,
+            staying: Staying::default(),
+            spared: None,
+            unstayed: None,
         };
         // Our copies of the ends that the supervisor has.
         drop(command);
@@ -173,6 +213,26 @@ impl Program {
         self.cpu
     }
 
+    /// What stayed of it, once it has ended.
+    pub(crate) fn staying(&mut self) -> Staying {
+        std::mem::take(&mut self.staying)
+    }
+
+    /// The process above what stayed of it, once it has ended.
+    pub(crate) fn spared(&self) -> Option<Process> {
+        self.spared
+    }
+
+    /// Why what it left could not stay and was ended.
+    pub(crate) fn unstayed(&mut self) -> Option<String> {
+        self.unstayed.take()
+    }
+
+    /// Bytes that it wrote to disk, once it has ended.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
     /// The next piece of output, or the end. To be called again only after an `Output`.
     pub(crate) async fn next(&mut self) -> Event {
         loop {
@@ -181,7 +241,7 @@ impl Program {
                 return self.left().unwrap_or(Event::Ended(self.ended.unwrap_or(Ended::Unknown)));
             }
             if self.ended.is_some() && self.stdout.is_none() && self.stderr.is_none() {
-                self.kill().await;
+                self.finish().await;
                 continue;
             }
             let patience = self.patience;
@@ -197,15 +257,20 @@ impl Program {
                     None => self.stderr = None,
                 },
                 message = self.channel.receive(), if self.ended.is_none() => {
-                    let (ended, cpu_us) = match message {
-                        Ok(Some(FromWorker::Exited { code, cpu_us })) => (Ended::Exit(code), cpu_us),
-                        Ok(Some(FromWorker::Signalled { signal, cpu_us })) => (Ended::Signal(signal), cpu_us),
-                        _ => (Ended::Unknown, 0),
+                    let (ended, cpu_us, written) = match message {
+                        Ok(Some(FromWorker::Exited { code, cpu_us, written })) => {
+                            (Ended::Exit(code), cpu_us, written)
+                        }
+                        Ok(Some(FromWorker::Signalled { signal, cpu_us, written })) => {
+                            (Ended::Signal(signal), cpu_us, written)
+                        }
+                        _ => (Ended::Unknown, 0, 0),
                     };
-                    (self.ended, self.cpu) = (Some(ended), Duration::from_micros(cpu_us));
+                    self.ended = Some(ended);
+                    (self.cpu, self.written) = (Duration::from_micros(cpu_us), written);
                     self.patience = Some(Instant::now() + LINGER);
                 }
-                () = until(patience) => self.kill().await,
+                () = until(patience) => self.finish().await,
             }
         }
     }
@@ -222,6 +287,45 @@ impl Program {
             *pipe = None;
         }
         None
+    }
+
+    /// The program has ended: so does all below it, unless it may stay.
+    async fn finish(&mut self) {
+        if self.is_daemon
+            && self.ended == Some(Ended::Exit(0))
+            && let Some(supervisor) = self.supervisor.pid()
+            // A supervisor that has nothing to hold is not kept, and the keeper need not hear of it.
+            && process::has_below(supervisor)
+            && let Err(why) = self.stay(supervisor).await
+        {
+            self.unstayed = Some(why);
+        }
+        // Of what stays nothing is ended: its supervisor is not ours any more, and does not heed the end of the channel.
+        self.kill().await;
+    }
+
+    async fn stay(&mut self, supervisor: u32) -> Result<(), String> {
+        // Before the supervisor hears of it: from here on nobody else ends what is below.
+        let spared = process::spare(supervisor).ok_or("the keeper of the stub cannot be told")?;
+        let (pids, count) = timeout(BEGIN_LIMIT, self.leave())
+            .await
+            .map_err(|_| "its supervisor does not answer".to_owned())?
+            .map_err(|error| format!("its supervisor does not answer: {error}"))?;
+        self.staying = Staying { count, processes: pids.into_iter().map(Stayed::new).collect() };
+        self.spared = Some(spared).filter(|_| count > 0);
+        self.supervisor.release();
+        Ok(())
+    }
+
+    /// The numbers of those that stay, and how many they are.
+    async fn leave(&mut self) -> io::Result<(Vec<u32>, u32)> {
+        self.channel.send(&ToWorker::Stay).await?;
+        match self.channel.receive().await? {
+            Some(FromWorker::Stays { pids, count }) => Ok((pids, count)),
+            // Nothing was left.
+            None => Ok((Vec::new(), 0)),
+            Some(_) => Err(io::ErrorKind::InvalidData.into()),
+        }
     }
 
     /// Ends everything: the program, all below it, and the supervisor.

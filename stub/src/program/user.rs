@@ -1,5 +1,6 @@
 //! Users and their groups, from `/etc/passwd` and `/etc/group`: a static program has no NSS.
 
+use crate::files::entries;
 use serde::{Deserialize, Serialize};
 
 /// Groups of one user, number; the kernel takes 65536.
@@ -24,24 +25,19 @@ impl User {
 
 fn find(who: &str, passwd: &str, group: &str) -> Option<User> {
     let number: Option<u32> = who.parse().ok().filter(|_| who.bytes().all(|byte| byte.is_ascii_digit()));
-    let known = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        let uid: u32 = fields.nth(1)?.parse().ok()?;
-        let gid: u32 = fields.next()?.parse().ok()?;
+    let known = entries(passwd).find_map(|(name, uid, rest)| {
+        let gid: u32 = rest.split(':').next()?.parse().ok()?;
         (name == who || Some(uid) == number).then_some((name, uid, gid))
     });
     let Some((name, uid, gid)) = known else {
         // The largest number means "leave it as it is" to the kernel.
         return number.filter(|uid| *uid != u32::MAX).map(|uid| User { uid, gid: uid, groups: vec![uid] });
     };
-    let member = |line: &str| {
-        let mut fields = line.split(':');
-        let gid: u32 = fields.nth(2)?.parse().ok()?;
-        fields.next()?.split(',').any(|member| member.trim() == name).then_some(gid)
+    let member = |(_, gid, rest): (&str, u32, &str)| {
+        rest.split(':').next()?.split(',').any(|member| member.trim() == name).then_some(gid)
     };
     let mut groups = vec![gid];
-    for other in group.lines().filter_map(member) {
+    for other in entries(group).filter_map(member) {
         if !groups.contains(&other) && groups.len() < GROUPS_MAX {
             groups.push(other);
         }

@@ -9,9 +9,9 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use waft_proto::id::Hash;
@@ -23,6 +23,8 @@ use waft_proto::run::Problem;
 const MEMORY_BYTES_MAX: u64 = 6 << 30;
 /// CPU time of the compiler, seconds; python.wasm takes 9 on a fast machine.
 const CPU_SECONDS_MAX: u64 = 300;
+/// From the signal that says that this is over to the one that cannot be caught, seconds.
+const CPU_GRACE_SECONDS: u64 = 2;
 /// Wall time of the compiler.
 const WALL_TIME_MAX: Duration = Duration::from_secs(300);
 /// What it says when something is wrong, bytes of it that are shown.
@@ -35,6 +37,42 @@ const OURSELVES: &str = "/proc/self/exe";
 /// Its exit codes.
 const REFUSED: u8 = 1;
 const NO_WALLS: u8 = 3;
+
+/// What a compiler may take. The kernel holds it to all of it but the wall time.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    pub memory_bytes: u64,
+    pub cpu_seconds: u64,
+    pub wall_time: Duration,
+    pub artifact_bytes: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Bounds {
+        Bounds {
+            memory_bytes: MEMORY_BYTES_MAX,
+            cpu_seconds: CPU_SECONDS_MAX,
+            wall_time: WALL_TIME_MAX,
+            artifact_bytes: BLOB_BYTES_MAX,
+        }
+    }
+}
+
+impl Bounds {
+    /// Of the process that this is called in, and of what it starts. Only system calls.
+    fn keep(&self) -> rustix::io::Result<()> {
+        for (resource, most, grace) in [
+            (Resource::As, self.memory_bytes, 0),
+            (Resource::Cpu, self.cpu_seconds, CPU_GRACE_SECONDS),
+            (Resource::Fsize, self.artifact_bytes, 0),
+        ] {
+            let allowed = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
+            let maximum = allowed.min(most.saturating_add(grace));
+            setrlimit(resource, Rlimit { current: Some(maximum.min(most)), maximum: Some(maximum) })?;
+        }
+        Ok(())
+    }
+}
 
 /// What was compiled by this process.
 #[derive(Default)]
@@ -69,18 +107,23 @@ impl Compiler {
 
 /// Compiles a module for this machine. `task` names it in sentences.
 pub async fn compile(task: &str, wasm: &[u8], wall: Wall) -> Result<Artifact, Problem> {
-    compile_with(OURSELVES, task, wasm, wall).await
+    compile_with(OURSELVES, Bounds::default(), task, wasm, wall).await
 }
 
-/// The same by another program than this one, which must understand `--compile`.
-pub async fn compile_with(program: &str, task: &str, wasm: &[u8], wall: Wall) -> Result<Artifact, Problem> {
+/// The same by another program than this one, which must understand `--compile`, and within other bounds.
+pub async fn compile_with(
+    program: &str,
+    bounds: Bounds,
+    task: &str,
+    wasm: &[u8],
+    wall: Wall,
+) -> Result<Artifact, Problem> {
     let failed = |error: io::Error| {
         Problem::new("compile.start", format!("the compiler could not be run for task `{task}`: {error}"))
     };
-    let (kin, mut made) = start(program, wasm, wall).map_err(failed)?;
-    let mut kin = kin;
-    let Some(status) = kin.ended(WALL_TIME_MAX).await else {
-        let message = format!("task `{task}` was not compiled within {} s", WALL_TIME_MAX.as_secs());
+    let (mut kin, mut made) = start(program, bounds, wasm, wall).map_err(failed)?;
+    let Some(status) = kin.ended(bounds.wall_time).await else {
+        let message = format!("task `{task}` was not compiled within {} s", bounds.wall_time.as_secs());
         return Err(Problem::new("compile.timeout", message));
     };
     let read = |made: &mut File, most: u64| {
@@ -90,7 +133,7 @@ pub async fn compile_with(program: &str, task: &str, wasm: &[u8], wall: Wall) ->
         Ok(bytes)
     };
     if status.success() {
-        let bytes: Arc<[u8]> = read(&mut made, BLOB_BYTES_MAX).map_err(failed)?.into();
+        let bytes: Arc<[u8]> = read(&mut made, bounds.artifact_bytes).map_err(failed)?.into();
         return Ok(Artifact { hash: Hash::of(&bytes), bytes });
     }
     let words = read(&mut made, WORDS_BYTES_MAX).map_err(failed)?;
@@ -99,19 +142,46 @@ pub async fn compile_with(program: &str, task: &str, wasm: &[u8], wall: Wall) ->
         let message = format!("task `{task}` was not compiled: {words}");
         return Err(Problem::new("wall.missing", message).hint("the policy of this node demands all walls"));
     }
-    let why = match (status.signal(), words.is_empty()) {
-        (Some(signal), _) => format!("the compiler was killed by signal {signal}"),
-        (None, true) => "the compiler gave no reason".to_owned(),
-        (None, false) => words,
-    };
-    let limits = format!(
-        "the compiler may use {} GiB of addresses and {CPU_SECONDS_MAX} s of CPU",
-        MEMORY_BYTES_MAX >> 30
-    );
-    Err(Problem::new("compile.failed", format!("task `{task}` could not be compiled: {why}")).hint(limits))
+    Err(ended(task, bounds, status, words))
 }
 
-fn start(program: &str, wasm: &[u8], wall: Wall) -> io::Result<(Kin, File)> {
+/// What ended a compiler, by the limit if it was one.
+fn ended(task: &str, bounds: Bounds, status: ExitStatus, words: String) -> Problem {
+    let memory = format!("{} MiB of addresses", bounds.memory_bytes >> 20);
+    let cpu = format!("{} s of CPU", bounds.cpu_seconds);
+    let signal = status.signal();
+    if signal == Some(libc::SIGXCPU) {
+        return Problem::new("compile.cpu", format!("task `{task}` was not compiled within {cpu}"));
+    }
+    if signal == Some(libc::SIGXFSZ) {
+        let text = format!("task `{task}` compiles to more than {} bytes", bounds.artifact_bytes);
+        return Problem::new("compile.artifact", text);
+    }
+    // As Rust's allocator says it, and the kernel.
+    if ["memory allocation of ", "out of memory", "Cannot allocate memory"]
+        .iter()
+        .any(|said| words.contains(said))
+    {
+        let text = format!("task `{task}` cannot be compiled with {memory}: {words}");
+        return Problem::new("compile.memory", text);
+    }
+    let (why, hint) = match (signal, words.is_empty()) {
+        (Some(libc::SIGKILL), _) => (
+            "the compiler was killed".to_owned(),
+            "somebody on that host did it, or its kernel, for want of memory; try again".to_owned(),
+        ),
+        (Some(signal), _) => (format!("the compiler was ended by signal {signal}"), limits(&memory, &cpu)),
+        (None, true) => ("the compiler gave no reason".to_owned(), limits(&memory, &cpu)),
+        (None, false) => (words, limits(&memory, &cpu)),
+    };
+    Problem::new("compile.failed", format!("task `{task}` could not be compiled: {why}")).hint(hint)
+}
+
+fn limits(memory: &str, cpu: &str) -> String {
+    format!("the compiler may use {memory} and {cpu}")
+}
+
+fn start(program: &str, bounds: Bounds, wasm: &[u8], wall: Wall) -> io::Result<(Kin, File)> {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     let memory = |name: &str| {
         rustix::fs::memfd_create(name, flags | MemfdFlags::NOEXEC_SEAL)
@@ -129,6 +199,8 @@ fn start(program: &str, wasm: &[u8], wall: Wall) -> io::Result<(Kin, File)> {
     command.arg0("waft-stub").args(["--compile", profile_word(crate::profile()), wall.word()]).env_clear();
     command.stdin(Stdio::from(module)).stdout(Stdio::from(made.try_clone()?)).stderr(Stdio::null());
     process::isolate(&mut command, Tied::ToParent);
+    // SAFETY: only system calls without allocation, as must be after a fork of a process with threads.
+    unsafe { command.pre_exec(move || Ok(bounds.keep()?)) };
     Ok((Kin::new(command.spawn()?), made))
 }
 
@@ -165,19 +237,15 @@ fn descriptors() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
 
 fn work(engine: Engine, wall: Wall, module: OwnedFd, made: &mut File) -> Result<(), (u8, String)> {
     let refused = |error: &dyn std::fmt::Display| (REFUSED, error.to_string());
-    let limits = [
-        (Resource::As, MEMORY_BYTES_MAX),
-        (Resource::Cpu, CPU_SECONDS_MAX),
-        (Resource::Fsize, BLOB_BYTES_MAX),
-    ];
-    for (resource, most) in limits {
-        let most = rustix::process::getrlimit(resource).maximum.map_or(most, |allowed| allowed.min(most));
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })
-            .map_err(|error| refused(&error))?;
-    }
     let kept = [module.as_raw_fd(), made.as_raw_fd()];
-    let none = Limits { memory_bytes: 0, out_bytes: 0, files: 0 };
+    let none = Limits { memory_bytes: 0, out_bytes: 0, files: 0, counted: false };
     let walls = Walls::raise(wall, &[], &none, &kept).map_err(|(_, why)| (NO_WALLS, why))?;
+    // The last words of who runs out of memory go where all others go.
+    // SAFETY: /dev/null, which nothing here owns.
+    unsafe { libc::close(libc::STDERR_FILENO) };
+    let words = rustix::io::dup(&*made).map_err(|error| refused(&error))?;
+    // Of the next number that is free: the one that was just given back.
+    let _ = words.into_raw_fd();
     // What is compiled here does not run here.
     walls.close().map_err(|(_, why)| (NO_WALLS, why))?;
     let mut wasm = Vec::new();

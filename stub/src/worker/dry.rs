@@ -22,6 +22,14 @@ const PERM: i32 = 63;
 pub(crate) const ROFS: i32 = 69;
 pub(crate) const XDEV: i32 = 75;
 
+/// Longer than any path that the kernel takes, bytes.
+const PATH_BYTES_MAX: usize = 4096;
+/// What WASI says of a file, bytes, and where in it the type is.
+const FILESTAT_BYTES: usize = 64;
+const TYPE_AT: usize = 16;
+/// The types of what is opened: directories, regular files, and links, which are not followed then.
+const OPENED: [u8; 3] = [3, 4, 7];
+
 // What `path_open` may do to a file.
 const CREATE_OR_TRUNCATE: i32 = 1 | 8;
 const RIGHT_WRITE: i64 = 1 << 6;
@@ -99,11 +107,78 @@ macro_rules! watched {
     )*};
 }
 
+/// Whether a path leads to a FIFO, a socket or a device: opening one may do something to whoever is at its other end. What an
+/// overlay shows of them is not the real one, but not each directory has an overlay.
+///
+/// Whoever swaps such a file in between the look and the leap is not the task: it has one thread.
+async fn is_special(
+    state: &mut State,
+    memory: &[u8],
+    (fd, follow): (i32, i32),
+    (path, length): (i32, i32),
+) -> wasmtime::Result<bool> {
+    let (from, length) = (path.cast_unsigned() as usize, length.cast_unsigned() as usize);
+    // What is wrong about these the call itself says.
+    let Some(path) = from.checked_add(length).and_then(|to| memory.get(from..to)) else { return Ok(false) };
+    // It is opened name by name, so one may well lead somewhere: nobody has looked where.
+    if length > PATH_BYTES_MAX {
+        return Ok(true);
+    }
+    let mut scratch = vec![0; FILESTAT_BYTES];
+    scratch.extend_from_slice(path);
+    let mut memory = GuestMemory::Unshared(&mut scratch);
+    let at = FILESTAT_BYTES as i32;
+    let errno = p1::path_filestat_get(&mut state.wasi, &mut memory, fd, follow, at, length as i32, 0).await?;
+    Ok(errno == 0 && scratch.get(TYPE_AT).is_some_and(|kind| !OPENED.contains(kind)))
+}
+
 pub(super) fn watch(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
+    linker.func_wrap_async(
+        WASI,
+        "path_open",
+        |mut caller: Caller<'_, State>,
+         (fd, follow, path, length, how, rights, later, flags, to): (
+            i32,
+            i32,
+            i32,
+            i32,
+            i32,
+            i64,
+            i64,
+            i32,
+            i32,
+        )| {
+            Box::new(async move {
+                let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
+                    bail!("missing required memory export");
+                };
+                let fuel = caller.as_context_mut().hostcall_fuel();
+                let (memory, state) = memory.data_and_store_mut(&mut caller);
+                p1::WasiSnapshotPreview1::set_hostcall_fuel(&mut state.wasi, fuel);
+                if is_special(state, memory, (fd, follow), (path, length)).await? {
+                    return Ok(PERM);
+                }
+                let mut memory = GuestMemory::Unshared(memory);
+                let errno = p1::path_open(
+                    &mut state.wasi,
+                    &mut memory,
+                    fd,
+                    follow,
+                    path,
+                    length,
+                    how,
+                    rights,
+                    later,
+                    flags,
+                    to,
+                )
+                .await?;
+                state.kept(errno, how & CREATE_OR_TRUNCATE != 0 || rights & RIGHT_WRITE != 0, false)
+            })
+        },
+    )?;
     watched! { linker,
-        path_open(fd: i32, follow: i32, path: i32, length: i32, how: i32, rights: i64, later: i64, flags: i32, to: i32)
-            how & CREATE_OR_TRUNCATE != 0 || rights & RIGHT_WRITE != 0, false;
         path_create_directory(fd: i32, path: i32, length: i32) true, false;
         path_remove_directory(fd: i32, path: i32, length: i32) true, false;
         path_unlink_file(fd: i32, path: i32, length: i32) true, false;

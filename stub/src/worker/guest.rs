@@ -1,6 +1,7 @@
 //! One module, ready to be executed: what is made once per worker (engine, module, linked imports) and what
 //! is made anew for each execution (store, memory, WASI).
 
+use super::Loaded;
 use super::dry::{self, Unkept};
 use super::host::{self, Calls, Replaced};
 use super::output::Output;
@@ -9,6 +10,7 @@ use std::fmt::{self, Write};
 use std::fs::File;
 use std::io;
 use std::sync::Arc;
+use waft_engine::Form;
 use waft_engine::imports::{WASI, functions};
 use waft_proto::msg::Stream;
 use wasmtime::{
@@ -18,9 +20,13 @@ use wasmtime_wasi::p1::{self, WasiP1Ctx};
 use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 use wasmtime_wasi::{FsPerms, WasiCtxBuilder};
 
+mod listing;
+
+use listing::Listings;
+
 /// Tables of a module, and elements of each (16 bytes or less): Go and C++ modules use some ten thousand.
 const TABLES_MAX: usize = 4;
-const TABLE_ELEMENTS_MAX: usize = 1 << 20;
+pub(super) const TABLE_ELEMENTS_MAX: usize = 1 << 20;
 /// Functions that the report of a trap names, innermost first.
 const FRAMES_MAX: usize = 8;
 const PAGE_BYTES: u64 = 64 << 10;
@@ -32,6 +38,7 @@ pub(super) struct State {
     pub(super) calls: Calls,
     /// In a dry run: the errors that the real files would not have given.
     pub(super) denied: &'static [i32],
+    listings: Listings,
 }
 
 pub(super) struct Guest {
@@ -54,19 +61,20 @@ impl fmt::Display for Exit {
 
 impl std::error::Error for Exit {}
 
-impl Guest {
-    /// Maps the artifact and links it. The error is a fault and its object.
-    pub(super) fn load(
-        artifact: File,
-        load: &Load,
-        denied: &'static [i32],
-    ) -> Result<Guest, (Fault, String)> {
+impl Loaded for Guest {
+    /// What is opened is looked at before: see [`super::dry`].
+    const COVERED: bool = false;
+
+    fn load(artifact: File, load: &Load, denied: &'static [i32]) -> Result<Guest, (Fault, String)> {
         let broken = |error: wasmtime::Error| (Fault::Artifact, format!("{error:#}"));
-        let engine =
-            waft_engine::config(load.engine).and_then(|config| Engine::new(&config)).map_err(broken)?;
+        let engine = waft_engine::config(load.engine, Form::Module)
+            .and_then(|config| Engine::new(&config))
+            .map_err(broken)?;
         // SAFETY: the stub took these bytes from the blob that the controller named as this task's artifact,
         // by hash, and sealed the file, so they are what the controller's compiler wrote and stay so.
-        let module = unsafe { Module::deserialize_open_file(&engine, artifact) }.map_err(broken)?;
+        let module = unsafe { Module::deserialize_open_file(&engine, artifact) }
+            // What stands around the cause names descriptors and addresses.
+            .map_err(|error| (Fault::Artifact, error.root_cause().to_string()))?;
         let mut linker = linker(&engine).map_err(broken)?;
         if load.dry.is_some() {
             dry::watch(&mut linker).map_err(broken)?;
@@ -80,12 +88,11 @@ impl Guest {
             linker.instantiate_pre(&module).map_err(|error| (Fault::Import, format!("{error:#}")))?;
         let guest = Guest { engine, module, dirs: load.dirs.clone(), limits: load.limits, denied };
         // A directory that is missing now is a better answer than a task that fails halfway.
-        guest.wasi(&[], &[], Vec::new())?;
+        wasi(&guest.dirs, &[], &[], Vec::new())?;
         Ok(guest)
     }
 
-    /// Runs the task once and says how it went. An error only when the stub is gone.
-    pub(super) async fn execute(
+    async fn execute(
         &self,
         link: &Arc<Link>,
         execution: u64,
@@ -95,11 +102,12 @@ impl Guest {
     ) -> io::Result<()> {
         let stdout = Output::new(link, execution, Stream::Stdout, self.limits.out_bytes);
         let stderr = Output::new(link, execution, Stream::Stderr, self.limits.out_bytes);
-        let ended = match self.wasi(args, env, params) {
+        let ended = match wasi(&self.dirs, args, env, params) {
             Ok(mut wasi) => {
                 let wasi = wasi.stdout(stdout.clone()).stderr(stderr.clone()).build_p1();
                 let (limits, calls) = (self.store_limits(), Calls::new(link, execution));
-                self.call(State { wasi, limits, calls, denied: self.denied }).await
+                let listings = Listings::default();
+                self.call(State { wasi, limits, calls, denied: self.denied, listings }).await
             }
             Err((_, text)) => Err(wasmtime::Error::msg(text)),
         };
@@ -121,7 +129,9 @@ impl Guest {
         let (stdout_bytes, stderr_bytes) = (stdout.written(), stderr.written());
         link.send(&FromWorker::Done { execution, end, stdout_bytes, stderr_bytes })
     }
+}
 
+impl Guest {
     async fn call(&self, state: State) -> wasmtime::Result<()> {
         let mut store = Store::new(&self.engine, state);
         store.limiter(|state| &mut state.limits);
@@ -129,26 +139,6 @@ impl Guest {
         store.set_epoch_deadline(1);
         let instance = self.module.instantiate_async(&mut store).await?;
         instance.get_typed_func::<(), ()>(&mut store, "_start")?.call_async(&mut store, ()).await
-    }
-
-    /// Everything but the outputs. No sockets, no environment of ours; clocks and randomness are allowed.
-    fn wasi(
-        &self,
-        args: &[&str],
-        env: &[(&str, &str)],
-        params: Vec<u8>,
-    ) -> Result<WasiCtxBuilder, (Fault, String)> {
-        let mut wasi = WasiCtxBuilder::new();
-        // This process has nothing else to do while a task waits, and no other thread to do it on.
-        wasi.allow_blocking_current_thread(true);
-        wasi.args(args).envs(env).stdin(MemoryInputPipe::new(params));
-        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
-        for Dir { path, writable } in &self.dirs {
-            let perms = if *writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-            wasi.preopened_dir(path, path, perms)
-                .map_err(|error| (Fault::Dir, format!("{path}: {}", error.root_cause())))?;
-        }
-        Ok(wasi)
     }
 
     fn store_limits(&self) -> StoreLimits {
@@ -162,11 +152,32 @@ impl Guest {
     }
 }
 
+/// Everything but the outputs. No sockets, no environment of ours; clocks and randomness are allowed.
+pub(super) fn wasi(
+    dirs: &[Dir],
+    args: &[&str],
+    env: &[(&str, &str)],
+    params: Vec<u8>,
+) -> Result<WasiCtxBuilder, (Fault, String)> {
+    let mut wasi = WasiCtxBuilder::new();
+    // This process has nothing else to do while a task waits, and no other thread to do it on.
+    wasi.allow_blocking_current_thread(true);
+    wasi.args(args).envs(env).stdin(MemoryInputPipe::new(params));
+    wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+    for Dir { path, writable } in dirs {
+        let perms = if *writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+        wasi.preopened_dir(path, path, perms)
+            .map_err(|error| (Fault::Dir, format!("{path}: {}", error.root_cause())))?;
+    }
+    Ok(wasi)
+}
+
 pub(super) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     p1::add_to_linker_async(&mut linker, |state: &mut State| &mut state.wasi)?;
     linker.allow_shadowing(true);
     linker.func_wrap(WASI, "proc_exit", |code: u32| -> wasmtime::Result<()> { Err(Exit(code).into()) })?;
+    listing::add(&mut linker)?;
     linker.allow_shadowing(false);
     host::add(&mut linker)?;
     Ok(linker)
@@ -203,7 +214,7 @@ fn known(module: &Module) -> Result<(), (Fault, String)> {
 }
 
 /// What a trap is called, and in which functions it happened, as far as the module names them.
-fn explain(error: &wasmtime::Error) -> String {
+pub(super) fn explain(error: &wasmtime::Error) -> String {
     let what = match error.downcast_ref::<Trap>() {
         Some(trap) => trap.to_string(),
         None => error.root_cause().to_string(),

@@ -31,7 +31,7 @@ pub const NOT_UTF8: i32 = -3;
 /// A `read` or `write` failed: `take` gives the reason.
 pub const FAILED: i32 = -4;
 
-const REQUESTS: [Function; 8] = [
+pub(super) const REQUESTS: [Function; 8] = [
     Function::Facts,
     Function::Exec,
     Function::File,
@@ -46,7 +46,7 @@ const REQUESTS: [Function; 8] = [
 pub(super) struct Calls {
     link: Arc<Link>,
     execution: u64,
-    reply: Vec<u8>,
+    pub(super) reply: Vec<u8>,
     taken: usize,
 }
 
@@ -64,7 +64,7 @@ impl Calls {
     }
 
     /// Asks the stub and keeps its answer.
-    fn ask(&mut self, function: Function, request: &[u8]) -> wasmtime::Result<i32> {
+    pub(super) fn ask(&mut self, function: Function, request: &[u8]) -> wasmtime::Result<i32> {
         for part in parts(request) {
             self.link.send(&FromWorker::Call { execution: self.execution, function, part })?;
         }
@@ -74,7 +74,7 @@ impl Calls {
         }
     }
 
-    fn read(&mut self, handle: u32, buffer: &mut [u8]) -> wasmtime::Result<i32> {
+    pub(super) fn read(&mut self, handle: u32, buffer: &mut [u8]) -> wasmtime::Result<i32> {
         if buffer.is_empty() {
             return Ok(0);
         }
@@ -87,7 +87,7 @@ impl Calls {
         }
     }
 
-    fn write(&mut self, handle: u32, bytes: &[u8]) -> wasmtime::Result<i32> {
+    pub(super) fn write(&mut self, handle: u32, bytes: &[u8]) -> wasmtime::Result<i32> {
         let bytes = bytes.get(..PART_BYTES_MAX).unwrap_or(bytes);
         if bytes.is_empty() {
             return Ok(0);

@@ -10,6 +10,8 @@
 //!                        (Output | Call | Read | Write)*, Done
 //!   stub -> supervisor   Supervise, Input*
 //!   supervisor -> stub   Begun or Refused, then Exited or Signalled, then the end of the socket
+//!   stub -> supervisor   Stay, after Exited
+//!   supervisor -> stub   Stays
 //! ```
 
 use rustix::net::{
@@ -69,11 +71,15 @@ pub(crate) enum ToWorker<'a> {
     Wrote { execution: u64, bytes: u32 },
     /// The answer to an `exec`: the execution is a program now, and the guest's is over.
     Replaced { execution: u64 },
+    /// To a supervisor whose program has ended well: what is left below stays.
+    Stay,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
 pub(crate) struct Load {
     pub(crate) engine: Engine,
+    /// The artifact is a component's.
+    pub(crate) component: bool,
     pub(crate) wall: Wall,
     pub(crate) dirs: Vec<Dir>,
     pub(crate) limits: Limits,
@@ -105,6 +111,8 @@ pub struct Limits {
     pub out_bytes: u64,
     /// Open files of the worker, number.
     pub files: u64,
+    /// The stub counts what it writes, and has to be able to look.
+    pub counted: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -167,14 +175,21 @@ pub(crate) enum FromWorker<'a> {
         hitch: Hitch,
         text: &'a str,
     },
-    /// With the processor time of the program and what it waited for, microseconds.
+    /// With the processor time of the program and what it waited for, microseconds, and what they wrote to disk, bytes.
     Exited {
         code: u32,
         cpu_us: u64,
+        written: u64,
     },
     Signalled {
         signal: i32,
         cpu_us: u64,
+        written: u64,
+    },
+    /// The answer to [`ToWorker::Stay`]: the first of them by number, and how many there are.
+    Stays {
+        pids: Vec<u32>,
+        count: u32,
     },
 }
 
@@ -197,12 +212,14 @@ pub enum Fault {
     Artifact,
     /// It imports what no host has; the text is the name.
     Import,
-    /// It has no `_start`.
+    /// It has no `_start`, or does not export `wasi:cli/run`.
     Start,
     /// It needs more memory or larger tables from the beginning than it may have.
     Memory,
     /// A granted directory cannot be opened; the text names it.
     Dir,
+    /// A dry run of a component, and a granted directory has no overlay; the text names it.
+    Dry,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

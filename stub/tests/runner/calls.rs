@@ -1,6 +1,6 @@
 //! Calls of `waft_v1` beside programs: good, refused, and wrong in every way that a module can be.
 
-use crate::lab::{asks, command, pool, task};
+use crate::lab::{Ran, asks, command, pool, task};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waft_proto::id::Hash;
@@ -279,6 +279,49 @@ async fn files_are_changed_where_that_was_granted_and_nowhere_else() {
     assert_eq!((&dry.answers()[0], mode("open")), (&json!({"changed": true}), 0o600));
     let told = String::from_utf8(dry.changes).expect("text");
     assert!(told.contains("open/x") && told.contains("0644") && dry.outcome.changes == 1, "{told}");
+}
+
+/// What is cut is clean before: half of a value would not be found any more.
+#[tokio::test]
+async fn no_half_of_a_secret_stands_where_a_text_was_cut_nor_one_that_was_quoted_again() {
+    const VALUE: &str = "pw\"k3y'r$d\\4711";
+    let cut = |at: usize| format!("{}{VALUE}", "-".repeat(at - VALUE.len() / 2));
+    let order = || {
+        asks(&[
+            ("emit", json!({"log": cut(8192)}).to_string()),
+            ("emit", json!({"progress": {"done": 1, "text": cut(512)}}).to_string()),
+            ("task", json!({"name": cut(512), "params": {}}).to_string()),
+            ("exec", json!({"argv": ["/bin/true", cut(502)]}).to_string()),
+            ("file", json!({"op": "stat", "path": format!("/nowhere/{VALUE}/x")}).to_string()),
+        ])
+    };
+    let said = |ran: &Ran| {
+        let calls = serde_json::to_string(&ran.calls).expect("JSON");
+        let progress = serde_json::to_string(&ran.progress).expect("JSON");
+        let problem = format!("{:?}", ran.outcome.problem);
+        [String::from_utf8_lossy(&ran.log).into_owned(), ran.stdout().to_owned(), progress, calls, problem]
+            .concat()
+    };
+    let open = said(&order().run().await);
+    let given = order().secret("db/password", VALUE).grant("secret:db/password");
+    let closed = said(&given.run().await);
+    assert!(open.matches("k3y").count() >= 5, "without the secret it is there: {open}");
+    assert!(!closed.contains("k3y") && closed.contains("[secret db/password]"), "{closed}");
+}
+
+#[tokio::test]
+async fn a_number_that_is_a_secret_is_not_told_and_breaks_no_request() {
+    let progress = |fields: serde_json::Value| ("emit", json!({ "progress": fields }).to_string());
+    let order = asks(&[
+        ("emit", r#"{"log":"it is 100\u003000 here"}"#.to_owned()),
+        ("emit", json!({"log": "100000"}).to_string()),
+        progress(json!({"done": 100_000, "total": 100_001})),
+        progress(json!({"done": 5, "total": 100_000, "text": "of 100000"})),
+    ]);
+    let ran = order.secret("db", "100000").grant("secret:db").run().await;
+    assert_eq!(ran.stdout(), "{}{}{}{}", "{:?}", ran.calls);
+    assert_eq!(String::from_utf8_lossy(&ran.log), "it is [secret db] here\n[secret db]\n");
+    assert_eq!(ran.progress, [json!({"done": 5, "text": "of [secret db]"})]);
 }
 
 #[tokio::test]

@@ -76,6 +76,11 @@ impl Order {
         self
     }
 
+    /// The module.
+    pub(crate) fn wat(&self) -> String {
+        self.wat.clone()
+    }
+
     pub(crate) fn secret(mut self, name: &str, bytes: impl Into<Vec<u8>>) -> Order {
         self.secrets.push((name.to_owned(), bytes.into()));
         self
@@ -131,7 +136,7 @@ impl Order {
         for (name, wat, grants) in &self.callees {
             let code = compiled(engine, wat);
             let (module, hash) = (Hash::of(wat.as_bytes()), Hash::of(&code));
-            let artifacts = vec![Artifact { engine, hash, bytes: code.len() as u64 }];
+            let artifacts = vec![Artifact { engine, hash, bytes: code.len() as u64, worker: None }];
             callees.push(Callee { name: name.clone(), module, artifacts, grants: grants.clone() });
             blobs.insert(hash, code);
         }
@@ -140,7 +145,7 @@ impl Order {
             task: "probe".to_owned(),
             targets: Vec::new(),
             module: Hash::of(self.wat.as_bytes()),
-            artifacts: vec![Artifact { engine, hash: artifact, bytes: code.len() as u64 }],
+            artifacts: vec![Artifact { engine, hash: artifact, bytes: code.len() as u64, worker: None }],
             params: Hash::of(&self.params),
             grants: self.grants.clone(),
             check: self.check,
@@ -156,8 +161,8 @@ impl Order {
             audit: None,
         };
         let input = Arc::from(self.params.as_slice());
-        let order = Hash::of(b"order");
-        let ready = ReadyRun { envelope, artifact, code, input, blobs, order, secrets: None };
+        let (order, workers) = (Hash::of(b"order"), BTreeMap::new());
+        let ready = ReadyRun { envelope, artifact, code, input, blobs, workers, order, secrets: None };
         let mut secrets = Secrets::default();
         for (name, bytes) in &self.secrets {
             let text = std::str::from_utf8(bytes).is_ok();

@@ -123,13 +123,49 @@ async fn one_long_call_does_not_outlive_the_deadline() {
 }
 
 #[test]
-fn a_limit_that_nobody_enforces_is_refused() {
-    let problem = task(command("", "")).grant("disk:1M").job().err().expect("refused");
-    assert_eq!(problem.code, "grant.unsupported");
-    assert!(problem.message.contains("disk:1M"), "{problem}");
-    for grant in ["time:1s", "files:9", "cpu:1s", "procs:5"] {
-        assert!(task(command("", "")).grant(grant).job().is_ok());
+fn every_limit_can_be_given() {
+    for grant in ["time:1s", "files:9", "cpu:1s", "procs:5", "disk:1M", "mem:1M", "out:1M"] {
+        assert!(task(command("", "")).grant(grant).job().is_ok(), "{grant}");
     }
+}
+
+/// A program that writes so many MiB to a file.
+fn writes(dir: &std::path::Path, name: &str, mib: u32) -> (&'static str, String) {
+    let (to, count) = (format!("of={}/{name}", dir.display()), format!("count={mib}"));
+    let request = json!({"argv": ["dd", "if=/dev/zero", to, "bs=1M", count], "stderr": "null"});
+    ("exec", request.to_string())
+}
+
+#[tokio::test]
+async fn what_programs_write_to_disk_counts() {
+    const TMPFS: i64 = 0x0102_1994;
+    let dir = tempfile::tempdir().expect("a directory");
+    let dir = dir.path();
+    if rustix::fs::statfs(dir).expect("a file system").f_type == TMPFS {
+        eprintln!("SKIPPED ({} is in memory): what programs write to disk", dir.display());
+        return;
+    }
+    let run = async |calls: &[_], limit: &str| {
+        let ran = asks(calls).grant("exec:dd **").grant(limit).run().await;
+        (ran.outcome.status, ran.code().to_owned(), ran.message().to_owned())
+    };
+    let (status, _, message) = run(&[writes(dir, "some", 2)], "disk:8M").await;
+    assert_eq!(status, Status::Ok, "{message}");
+    let (status, code, message) = run(&[writes(dir, "much", 64)], "disk:8M").await;
+    assert_eq!((status, code.as_str()), (Status::Failed, "limit.disk"));
+    assert!(message.contains("to disk than its 8M"), "{message}");
+    // One after the other, each little: and the last one is over before anybody looks.
+    let many: Vec<_> = (0..6).map(|at| writes(dir, &at.to_string(), 1)).collect();
+    let (status, code, _) = run(&many, "disk:5M").await;
+    assert_eq!((status, code.as_str()), (Status::Failed, "limit.disk"));
+    let (status, _, message) = run(&many, "disk:16M").await;
+    assert_eq!(status, Status::Ok, "{message}");
+    // What a called task writes is its caller's.
+    let callee = asks(&[writes(dir, "called", 4)]).wat;
+    let call = ("task", json!({"name": "writer"}).to_string());
+    let order = asks(&[call.clone(), call]).callee("writer", callee, &["exec:dd **"]).grant("call:writer");
+    let ran = order.grant("exec:dd **").grant("disk:6M").run().await;
+    assert_eq!((ran.outcome.status, ran.code()), (Status::Failed, "limit.disk"), "{}", ran.message());
 }
 
 #[tokio::test]

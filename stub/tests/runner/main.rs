@@ -4,13 +4,17 @@
 mod calls;
 mod check;
 mod confined;
+mod daemons;
 mod ends;
 mod escapes;
 mod execs;
 mod lab;
 mod limits;
+mod listing;
+mod memory;
 mod policy;
 mod programs;
 mod rights;
+mod staying;
 mod tasks;
 mod workers;

@@ -102,11 +102,11 @@ async fn the_output_of_a_program_is_limited_and_whole_up_to_there() {
     assert_eq!((whole.stdout.len(), whole.outcome.stdout_truncated), (1_000_000, false));
 }
 
-/// A script that leaves a process in a session of its own, with `word` as an argument, and says when it
-/// is there.
+/// A script that leaves a process with two below it in a session of its own, with `word` as an argument, and goes on when
+/// they are there: until then one of them has the pipe open.
 pub(crate) fn daemon(word: &str, then: &str) -> String {
     format!(
-        "setsid sh -c 'sleep 1000 & sleep 1000; exit' {word} & while ! pgrep -f {word} >/dev/null; do :; done; {then}"
+        "exec 4>&1; : $(setsid sh -c 'exec 3>&1 >&4; sleep 1000 3>&- & sleep 1000 3>&- & exec 3>&-; wait' {word} &); {then}"
     )
 }
 

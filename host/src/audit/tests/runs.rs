@@ -3,7 +3,7 @@
 use super::super::actor::Actor;
 use super::super::record::Recorder;
 use super::Place;
-use crate::event::{Body, Call, Event, Policy, Sequence, Stream, TargetResult, Traffic};
+use crate::event::{Body, Call, Event, Placed, Policy, Sequence, Stayed, Stream, TargetResult, Traffic};
 use crate::run::{Head, Request};
 use crate::tree::{Endpoint, Shape, Target, ViaMode, shape};
 use serde_json::json;
@@ -26,7 +26,9 @@ fn request() -> Request {
         timeout: Duration::from_secs(90),
         head: Head::default(),
         vouched: Default::default(),
+        along: Default::default(),
         secrets: crate::secret::Sent::default(),
+        after_reboot: None,
     }
 }
 
@@ -101,20 +103,32 @@ fn a_call_is_a_line_with_its_target_and_bounded() {
         ok: false,
         code: Some("grant.missing".to_owned()),
         ms: u64::MAX,
-        left_out: None,
+        files: vec![Placed { fd: 3, hash: Some("f".repeat(5000)) }; 20],
+        stays: vec![Stayed { pid: 7, name: "web\u{1b}".repeat(500) }; 50],
+        stay_count: Some(50),
+        ..Call::default()
     };
     let mut sequence = Sequence::new(RunId([7; 16]));
     let event = sequence.event(SystemTime::UNIX_EPOCH, Some(Arc::from("web1")), Body::Call(call));
     recorder.event(&event).expect("written");
     let text = String::from_utf8(place.bytes()).expect("UTF-8");
-    assert!(text.len() < 1000 && !text.contains('\u{1b}'), "{text}");
+    assert!(text.len() < 8000 && !text.contains('\u{1b}'), "{text}");
     let line: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(
         (&line["event"], &line["target"], &line["call"]),
         (&json!("call"), &json!("web1"), &json!("exec"))
     );
-    assert_eq!(line["subject"], "/bin/id", "arguments are not kept");
+    let subject = line["subject"].as_str().expect("text");
+    assert!(
+        subject.starts_with("/bin/id \\x1b[2Jxxx") && subject.len() == 512,
+        "with its arguments: {subject}"
+    );
     assert_eq!((&line["code"], &line["ok"]), (&json!("grant.missing"), &json!(false)));
+    assert_eq!((line["stays"].as_array().map(Vec::len), &line["stay_count"]), (Some(32), &json!(50)));
+    assert!(
+        line["stays"][0]["name"].as_str().is_some_and(|name| name.len() == 64 && !name.contains('\u{1b}'))
+    );
+    assert_eq!(line["files"], json!(vec![json!({"fd": 3, "hash": "f".repeat(256)}); 8]));
     assert_eq!(place.walked().defect, None);
 }
 

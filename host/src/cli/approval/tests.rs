@@ -16,6 +16,8 @@ fn request() -> Request {
         head: crate::run::Head::default(),
         secrets: crate::secret::Sent::default(),
         vouched: Vouched::default(),
+        along: Default::default(),
+        after_reboot: None,
     }
 }
 
@@ -137,7 +139,13 @@ fn signatures_beside_a_module_go_along_when_they_are_over_it() {
     std::fs::write(dir.path().join("t.wasm.sig"), file).expect("signatures");
     let sent = signatures(&task, &hash).expect("read");
     assert_eq!(sent.len(), 2);
-    assert!(sent.iter().all(|one| armour::decode(&one.0).is_ok()));
+    let fingerprint = |seed: u8| {
+        let pair = Ed25519Keypair::from(Ed25519PrivateKey::from_bytes(&[seed; 32]));
+        let key = PrivateKey::new(KeypairData::Ed25519(pair), "").expect("a key");
+        key.public_key().fingerprint(HashAlg::Sha256).to_string()
+    };
+    let told = crate::audit::record::signers(&sent);
+    assert_eq!(told, [fingerprint(1), fingerprint(3)], "the audit log says by which keys");
     let many: String = (0..9).map(|seed| over(seed, &hash)).collect();
     std::fs::write(dir.path().join("t.wasm.sig"), many).expect("signatures");
     assert_eq!(signatures(&task, &hash).map(|sent| sent.len()), Ok(TASK_SIGNATURES_MAX));

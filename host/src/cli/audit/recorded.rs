@@ -97,7 +97,9 @@ mod tests {
             timeout: Duration::from_secs(1),
             head: crate::run::Head::default(),
             vouched: Default::default(),
+            along: Default::default(),
             secrets: crate::secret::Sent::default(),
+            after_reboot: None,
         }
     }
 

@@ -22,7 +22,9 @@ pub(super) fn reason(result: &TargetResult) -> String {
     if let Some(problem) = &result.problem {
         return problem.message.clone();
     }
+    let own = result.own_problem();
     let said = result.result.as_ref().and_then(|value| value.get("msg")).and_then(Value::as_str);
+    let said = said.or(own.as_ref().map(|problem| problem.message.as_str()));
     let ended = match (result.exit_code, result.signal) {
         (_, Some(signal)) => Some(format!("ended by signal {signal}")),
         (Some(code), None) if code != 0 => Some(format!("exit code {code}")),
@@ -40,6 +42,7 @@ pub(super) fn reason(result: &TargetResult) -> String {
 fn message(result: &TargetResult, ellipsis: &str) -> String {
     let reason = reason(result);
     let says_why = result.result.as_ref().is_some_and(|value| value.get("msg").is_some());
+    let says_why = says_why || result.own_problem().is_some();
     if result.problem.is_some() || says_why || (result.status.is_done() && result.result.is_some()) {
         return reason;
     }

@@ -30,7 +30,7 @@ use waft_proto::run::{Problem, Status};
 
 use super::paint::{self, Paint};
 use super::{Reporter, Terminal, Verbosity, Writer, escape, problem, units};
-use crate::event::{Body, Call, Event, TargetResult, Traffic};
+use crate::event::{Body, Call, Event, Progress, TargetResult, Traffic};
 use fold::Fold;
 use live::{Live, SharedWriter, lock};
 use many::Many;
@@ -38,6 +38,8 @@ use one::One;
 
 /// Different hints of one run that are shown; by then nobody reads them.
 const HINTS_MAX: usize = 64;
+/// Processes of a program that stay, which are named; of more, how many there are.
+const STAYS_NAMED_MAX: usize = 8;
 
 pub(super) struct Human {
     screen: Screen,
@@ -48,6 +50,8 @@ pub(super) struct Human {
     fold: Fold,
     /// Each hint is shown once: fifty hosts have one reason.
     hints: BTreeSet<String>,
+    /// What each target said last of its progress.
+    far: HashMap<String, String>,
     finished: bool,
 }
 
@@ -144,6 +148,7 @@ impl Human {
             shape: Shape::Many(Many::default()),
             fold: Fold::default(),
             hints: BTreeSet::new(),
+            far: HashMap::new(),
             finished: false,
         }
     }
@@ -177,6 +182,7 @@ impl Human {
     }
 
     fn result(&mut self, name: &str, result: &TargetResult, event: &Event) -> io::Result<()> {
+        self.far.remove(name);
         let shown = match &mut self.shape {
             Shape::One(one) => one.result(&mut self.screen, result)?,
             Shape::Many(many) => many.result(&mut self.screen, name, result)?,
@@ -198,7 +204,7 @@ impl Human {
         if !result.status.is_done() {
             let reason = fold::reason(result);
             let mut text = problem::of_target(name, result.status, &reason, paint);
-            text.push_str(&self.hint_once(result.problem.as_ref()));
+            text.push_str(&self.hint_once(result.error().as_deref()));
             self.screen.message(&text);
         }
         for (cut, stream) in [(result.stdout_cut, "stdout"), (result.stderr_cut, "stderr")] {
@@ -213,6 +219,15 @@ impl Human {
             self.say(event, &details(name, result));
         }
         Ok(())
+    }
+
+    /// Without live lines `-v` says what a target says of its progress, each time that it says something else.
+    fn far(&mut self, name: &str, progress: &Progress, event: &Event) {
+        let Some(text) = progress.text.as_ref().filter(|_| self.verbosity >= Verbosity(1)) else { return };
+        if self.far.get(name) != Some(text) {
+            self.far.insert(name.to_owned(), text.clone());
+            self.say(event, &format!("{}: {}", escape::cell(name), escape::cell(text)));
+        }
     }
 
     fn warn(&mut self, name: Option<&str>, note: &Problem) {
@@ -283,11 +298,11 @@ impl Reporter for Human {
                     self.say(event, &asked(name, call));
                 }
             }
-            (Body::Progress(progress), Some(name)) => {
-                if let (Some(live), Some(&place)) = (&self.screen.live, self.places.get(name)) {
-                    live.progress(place, progress);
-                }
-            }
+            (Body::Progress(progress), Some(name)) => match (&self.screen.live, self.places.get(name)) {
+                (Some(live), Some(&place)) => live.progress(place, progress),
+                (Some(_), None) => {}
+                (None, _) => self.far(name, progress, event),
+            },
             (Body::Result(result), Some(name)) => self.result(name, result, event)?,
             (Body::Note(note), name) => self.warn(name, note),
             (Body::RunFinished { counts, ms, bytes }, _) => {
@@ -320,7 +335,24 @@ fn asked(name: &str, call: &Call) -> String {
     }
     let what = escape::cell(format!("{} {}", call.call, call.subject).trim_end());
     let how = call.code.as_deref().map_or_else(|| "ok".to_owned(), escape::cell);
-    format!("{name}: {what}: {how} in {}", units::time(call.ms))
+    let time = units::time(call.ms);
+    format!("{name}: {what}: {how} in {time}{}", stays(call))
+}
+
+/// What a program left running: `; stays: nginx (pid 812), and 3 more`.
+fn stays(call: &Call) -> String {
+    let mut named: Vec<String> = call
+        .stays
+        .iter()
+        .take(STAYS_NAMED_MAX)
+        .map(|stayed| format!("{} (pid {})", escape::cell(&stayed.name), stayed.pid))
+        .collect();
+    let count = call.stay_count.unwrap_or_default().max(call.stays.len() as u64);
+    let more = count.saturating_sub(named.len() as u64);
+    if more > 0 {
+        named.push(format!("and {more} more"));
+    }
+    if named.is_empty() { String::new() } else { format!("; stays: {}", named.join(", ")) }
 }
 
 /// What `-v` says of a result: `web1: ok in 1.2 s, exit code 0, 1.2 kB up, 3.0 kB down, policy none, walls all`.

@@ -53,6 +53,60 @@ fn calls_are_shown_from_vv_on_and_cannot_reach_the_terminal() {
 }
 
 #[test]
+fn a_call_says_what_stays_of_its_program() {
+    let stays = |count: u64| {
+        (0..count).map(|pid| crate::event::Stayed { pid, name: "web\u{1b}[2J".into() }).collect()
+    };
+    for (named, count, said) in [
+        (0, None, None),
+        (1, Some(1), Some("; stays: web\\x1b[2J (pid 0)\n")),
+        (2, Some(9), Some("(pid 0), web\\x1b[2J (pid 1), and 7 more\n")),
+        (50, None, Some("(pid 7), and 42 more\n")),
+    ] {
+        let mut show = Show::new(Format::Human, Terminal::none(), 2);
+        show.start(&["web1"]);
+        let call =
+            crate::event::Call { stays: stays(named), stay_count: count, ..crate::event::Call::default() };
+        show.event("web1", Body::Call(crate::event::Call { call: "exec".into(), ..call }));
+        let text = show.err.text();
+        assert_eq!(text.contains("stays"), said.is_some(), "{text}");
+        assert!(text.contains(said.unwrap_or("exec: ok in")) && !text.contains('\u{1b}'), "{text}");
+    }
+}
+
+#[test]
+fn what_a_task_says_of_its_failure_is_the_reason_and_its_hint_is_shown_once() {
+    let error =
+        r#"{"changed":false,"error":{"code":"file.denied","message":"no \u001b[2J way","hint":"be root"}}"#;
+    let mut show = pipes();
+    show.start(&["web1", "web2", "web3"]);
+    show.result("web1", ended(Status::Failed, error));
+    show.result("web2", ended(Status::Failed, error));
+    // One that ended well has no reason, whatever it prints.
+    show.result("web3", ended(Status::Ok, error));
+    show.finish();
+    let text = show.err.text();
+    assert_eq!(text.matches("hint: be root").count(), 1, "{text}");
+    for name in ["web1", "web2"] {
+        assert!(text.contains(&format!("{name}: failed: no \\x1b[2J way (exit code 3)\n")), "{text}");
+    }
+    assert!(!text.contains("web3:"), "{text}");
+    // Its `msg` goes first; what is no text is nothing.
+    for (stdout, said) in [
+        (r#"{"msg":"short","error":{"message":"long"}}"#, "short (exit code 3)"),
+        (r#"{"error":{"message":7,"hint":"x"}}"#, "exit code 3\n"),
+        (r#"{"error":"text"}"#, "exit code 3\n"),
+    ] {
+        let mut show = pipes();
+        show.start(&["web1"]);
+        show.result("web1", ended(Status::Failed, stdout));
+        show.finish();
+        let text = show.err.text();
+        assert!(text.contains(&format!("web1: failed: {said}")) && !text.contains("hint"), "{text}");
+    }
+}
+
+#[test]
 fn one_target_in_a_pipe_is_its_bytes_and_nothing_else() {
     let raw = b"\x1b[31mred\x1b[0m \xff\x00\r\n no newline";
     let mut show = pipes();
@@ -287,6 +341,21 @@ fn more_is_said_when_asked() {
     show.start(&["web1"]);
     show.state("web1", TargetState::Running);
     assert!(show.err.text().ends_with("\n2023-11-14T22:13:20.123Z web1: running\n"), "{}", show.err.text());
+}
+
+#[test]
+fn without_live_lines_v_says_what_is_waited_for_once() {
+    for (verbosity, said) in [(0, ""), (1, "web1: waits: its link ended\nweb1: waits: it is there\n")] {
+        let mut show = Show::new(Format::Human, Terminal::none(), verbosity);
+        for (done, text) in
+            [(0, "waits: its link ended"), (1, "waits: its link ended"), (2, "waits: it is there")]
+        {
+            let text = Some(text.to_owned());
+            show.event("web1", Body::Progress(Progress { done, total: Some(600), text }));
+        }
+        show.event("web1", Body::Progress(Progress { done: 3, total: None, text: None }));
+        assert_eq!(show.err.text(), said);
+    }
 }
 
 #[test]

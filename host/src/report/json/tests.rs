@@ -64,7 +64,7 @@ fn calls_and_progress_are_events_of_their_own() {
         ok: false,
         code: Some("grant.missing".into()),
         ms: 3,
-        left_out: None,
+        ..Call::default()
     };
     show.event("web1", Body::Call(call));
     let text = show.out.text();

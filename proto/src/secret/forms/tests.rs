@@ -39,6 +39,14 @@ fn shells_of_several_writers() {
 }
 
 #[test]
+fn one_escaping_inside_of_another() {
+    let value = "a'b\"c\\\n";
+    assert!(has(value, r#"a'b\\\"c\\\\\\n"#), "JSON in JSON");
+    assert!(has(value, r#"a'\\''b\"c\\\n"#), "shell in JSON");
+    assert!(has(value, r#"a'\''b\"c\\\n"#), "JSON in shell");
+}
+
+#[test]
 fn base64_alone_and_in_something_longer() {
     // printf %s 'hunter2?>' | base64
     assert!(has("hunter2?>", "aHVudGVyMj8+") && has("hunter2?>", "aHVudGVyMj8-"));

@@ -235,7 +235,12 @@ impl World {
             task: "sim".into(),
             targets: vec![self.all()],
             module: Hash::of(b"wasm"),
-            artifacts: vec![Artifact { engine: ENGINE, hash: Hash::of(module), bytes: module.len() as u64 }],
+            artifacts: vec![Artifact {
+                engine: ENGINE,
+                hash: Hash::of(module),
+                bytes: module.len() as u64,
+                worker: None,
+            }],
             params,
             grants: Vec::new(),
             check: false,

@@ -69,7 +69,12 @@ impl Pipe {
 /// What a tap saw on one link, both ways.
 #[derive(Default, Clone, Debug)]
 pub(crate) struct Seen {
+    /// Bytes of each blob that its messages stand for.
     pub(crate) chunk_bytes: BTreeMap<Hash, u64>,
+    /// What these messages took.
+    pub(crate) wire_bytes: BTreeMap<Hash, u64>,
+    pub(crate) copies: usize,
+    pub(crate) dictionaries: usize,
     pub(crate) offers: usize,
     pub(crate) runs: usize,
     pub(crate) dials: usize,
@@ -80,10 +85,21 @@ pub(crate) struct Seen {
 impl Seen {
     fn look(&mut self, tap: &mut Decoder, mut bytes: &[u8]) {
         while let Some(frame) = tap.next(&mut bytes).expect("frames of our own") {
-            for (msg, _) in Msg::decode_all(&frame.body).expect("messages of our own") {
+            for (msg, length) in Msg::decode_all(&frame.body).expect("messages of our own") {
                 match msg {
                     Msg::Chunk { hash, bytes, .. } => {
                         *self.chunk_bytes.entry(hash).or_default() += bytes.len() as u64;
+                        *self.wire_bytes.entry(hash).or_default() += length as u64;
+                    }
+                    Msg::Packed { hash, size, dictionary, .. } => {
+                        *self.chunk_bytes.entry(hash).or_default() += u64::from(size);
+                        *self.wire_bytes.entry(hash).or_default() += length as u64;
+                        self.dictionaries += usize::from(dictionary.is_some());
+                    }
+                    Msg::Copy { hash, bytes, .. } => {
+                        *self.chunk_bytes.entry(hash).or_default() += bytes;
+                        *self.wire_bytes.entry(hash).or_default() += length as u64;
+                        self.copies += 1;
                     }
                     Msg::Offer { .. } => self.offers += 1,
                     Msg::Ping => self.pings += 1,

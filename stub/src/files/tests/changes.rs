@@ -321,7 +321,7 @@ fn attributes_that_lend_rights_are_read_only() {
         acl.extend(permissions.to_le_bytes());
         acl.extend(id.to_le_bytes());
     }
-    let base64 = super::super::text::to_base64(&acl);
+    let base64 = crate::base64::encode(&acl);
     let name = "system.posix_acl_access";
     place.changes_once(json!({"op": "setxattr", "path": "rw/file", "name": name, "base64": base64}));
     // It is bytes that may happen to be text.

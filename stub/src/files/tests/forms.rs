@@ -1,7 +1,8 @@
 //! Requests that are none, and what the audit log says of those that are.
 
 use super::*;
-use crate::files::text::{from_base64, shown, time, to_base64};
+use crate::base64::{decode, encode};
+use crate::files::text::{shown, time};
 
 #[test]
 fn a_request_that_is_none_says_what_one_is() {
@@ -124,10 +125,10 @@ fn a_subject_is_one_short_line_without_values() {
 fn texts_are_what_they_were() {
     for length in 0..70_u8 {
         let bytes: Vec<u8> = (0..length).map(|n| n.wrapping_mul(37) ^ 0xa5).collect();
-        assert_eq!(from_base64(&to_base64(&bytes)), Some(bytes));
+        assert_eq!(decode(&encode(&bytes)), Some(bytes));
     }
     for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-        assert_eq!(to_base64(bytes.as_bytes()), text);
+        assert_eq!(encode(bytes.as_bytes()), text);
     }
     assert_eq!(shown("", 4), "\"\"");
     assert_eq!(shown("abcdefghi", 4), "\"abcd\"...\"fghi\"");

@@ -1,6 +1,7 @@
 //! `emit`: lines for the log, and how far the task is.
 
 use super::cut_text;
+use crate::secret::Patterns;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -37,6 +38,36 @@ impl Emit {
             Problem::new("emit.request", text)
                 .hint(r#"ask with {"log": "text"} or {"progress": {"done": 1, "total": 4, "text": "step"}}"#)
         })
+    }
+
+    /// Without secrets. Before it is cut, or half of a value would be left; and after it was read, because a number that is
+    /// one stands for itself: a total is left out then, and a progress without its number is none.
+    pub(in crate::pool) fn cleaned(mut self, patterns: &Patterns) -> Option<Emit> {
+        if patterns.is_empty() {
+            return Some(self);
+        }
+        let shows = |number: &u64| {
+            // Something else follows it in the line.
+            let text = number.to_string() + ",";
+            patterns.clean(text.as_bytes()) == text.as_bytes()
+        };
+        match &mut self {
+            Emit::Log(text) => {
+                // As it will be passed on: what looks like the first part of a value and then goes on differently is none.
+                if !text.ends_with('\n') {
+                    text.push('\n');
+                }
+                patterns.clean_text(text);
+            }
+            Emit::Progress(progress) => {
+                progress.text.iter_mut().for_each(|text| patterns.clean_text(text));
+                progress.total = progress.total.filter(shows);
+                if !shows(&progress.done) {
+                    return None;
+                }
+            }
+        }
+        Some(self)
     }
 }
 

@@ -1,15 +1,21 @@
 //! `exec`: a request for a program, and what is answered when it has ended.
 
-use super::withheld;
+use super::record::Placed;
+use super::{other, withheld};
 use crate::base64;
-use crate::pool::job::Job;
+use crate::pool::job::{InMemory, Job};
 use crate::program;
-use crate::program::Ended;
+use crate::program::{Ended, Staying, memory};
+use crate::secret::Patterns;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::os::fd::{OwnedFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use waft_proto::grant::{Grant, GrantSet};
+use waft_proto::id::Hash;
 use waft_proto::msg::Stream;
 use waft_proto::run::Problem;
 
@@ -24,8 +30,19 @@ const CAPTURE_BYTES_MAX: usize = 512 * 1024;
 /// A directory or user, bytes.
 const PATH_BYTES_MAX: usize = 4096;
 
+/// Files in memory of an `exec`, number.
+const FILES_MAX: usize = 8;
+/// Stack of the thread that makes them, bytes.
+const FILES_STACK_BYTES: usize = 256 * 1024;
+/// All that is in them, bytes: as much as is sent with a run.
+const FILES_BYTES_MAX: usize = 128 << 20;
+
 const FORM: &str =
     r#"ask with {"argv": ["/bin/x", "a"], "stdin": "text"}; docs/waft-v1.md has all that it takes"#;
+
+/// Of a program in memory that is not started.
+const IN_MEMORY: &str = "a program in memory has to be made for that machine, or to name an interpreter that is there; \
+     vm.memfd_noexec = 2 or a security module may forbid all of them, but no interpreter that reads /dev/fd/N";
 
 /// Where a stream of the program goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
@@ -35,6 +52,45 @@ enum Way {
     Capture,
     Inherit,
     Null,
+}
+
+/// A file in memory that the program finds open, by exactly one of three.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileRequest {
+    fd: RawFd,
+    text: Option<String>,
+    base64: Option<String>,
+    /// The hash of one that was sent with the run.
+    blob: Option<String>,
+    /// Of text or base64.
+    #[serde(skip)]
+    bytes: Vec<u8>,
+}
+
+/// Where the bytes of a file in memory are.
+enum Source {
+    Sent(Arc<[u8]>),
+    Asked(Vec<u8>),
+}
+
+impl Source {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Source::Sent(bytes) => bytes,
+            Source::Asked(bytes) => bytes,
+        }
+    }
+}
+
+/// A file in memory that is to be there.
+struct Wanted {
+    fd: RawFd,
+    executed: bool,
+    /// Of one that the programs of a job share.
+    key: Option<InMemory>,
+    known: Option<Arc<OwnedFd>>,
+    source: Source,
 }
 
 #[derive(Debug, Deserialize)]
@@ -57,9 +113,23 @@ pub(in crate::pool) struct ExecRequest {
     confine: bool,
     #[serde(default)]
     replace: bool,
+    #[serde(default)]
+    daemon: bool,
+    #[serde(default)]
+    files: Vec<FileRequest>,
     /// Decoded from either.
     #[serde(skip)]
     input: Vec<u8>,
+}
+
+impl FileRequest {
+    /// Which blob it is.
+    fn hash(&self) -> Option<Hash> {
+        match Grant::parse(&format!("blob:{}", self.blob.as_deref()?)) {
+            Ok(Grant::Blob(hash)) => Some(hash),
+            _ => None,
+        }
+    }
 }
 
 fn wrong(what: impl AsRef<str>) -> Problem {
@@ -103,6 +173,11 @@ impl ExecRequest {
             }
             (None, None) => Vec::new(),
         };
+        request.read_files()?;
+        if request.replace && request.daemon {
+            return Err(wrong("has both `replace` and `daemon`")
+                .hint("what a program leaves running may stay when the task waits for the program"));
+        }
         let captures = request.timeout_ms.is_some()
             || request.limit_bytes.is_some()
             || request.stdout != Way::Capture
@@ -112,6 +187,123 @@ impl ExecRequest {
                 .hint("with `replace` the program is the task: leave out timeout_ms, limit_bytes, stdout and stderr"));
         }
         Ok(request)
+    }
+
+    fn read_files(&mut self) -> Result<(), Problem> {
+        if self.files.len() > FILES_MAX {
+            return Err(wrong(format!("has more than {FILES_MAX} `files`")));
+        }
+        let mut numbers = Vec::new();
+        for file in &mut self.files {
+            let fd = file.fd;
+            if !(memory::FD_MIN..=memory::FD_MAX).contains(&fd) || numbers.contains(&fd) {
+                let (least, most) = (memory::FD_MIN, memory::FD_MAX);
+                return Err(wrong(format!("has a file with the `fd` {fd}"))
+                    .hint(format!("each has another number from {least} to {most}")));
+            }
+            numbers.push(fd);
+            file.bytes = match (file.text.take(), file.base64.take(), &file.blob) {
+                (Some(text), None, None) => text.into_bytes(),
+                (None, Some(text), None) => base64::decode(&text)
+                    .ok_or_else(|| wrong(format!("has a `base64` that is none, of the `fd` {fd}")))?,
+                (None, None, Some(_)) => Vec::new(),
+                _ => {
+                    return Err(wrong(format!(
+                        "has to have one of `text`, `base64` and `blob` for the `fd` {fd}"
+                    )));
+                }
+            };
+        }
+        let program = self.argv.first().map_or("", String::as_str);
+        if memory::names(program) && !numbers.into_iter().any(|fd| memory::path(fd) == program) {
+            return Err(wrong(format!("starts `{program}`, and has no file for that"))
+                .hint("a program in memory is one of the `files` of the same request"));
+        }
+        Ok(())
+    }
+
+    /// The files in memory as they are recorded. A secret is in none of these hashes: who reads them could guess it.
+    pub(in crate::pool) fn placed(&self, patterns: &Patterns) -> Vec<Placed> {
+        let hash = |file: &FileRequest| match &file.blob {
+            Some(_) => file.hash().map(|hash| hash.to_string()),
+            None if patterns.is_empty() => Some(Hash::of(&file.bytes).to_string()),
+            None => Some(Hash::of(&patterns.clean(&file.bytes)).to_string()),
+        };
+        self.files.iter().map(|file| Placed { fd: file.fd, hash: hash(file) }).collect()
+    }
+
+    /// The files in memory, each with its number in the program. Made on a thread of its own: to copy as much as was sent
+    /// with the run would hold the stub.
+    pub(in crate::pool) async fn files(&self, job: &Job) -> Result<Vec<(OwnedFd, RawFd)>, Problem> {
+        if self.files.is_empty() {
+            return Ok(Vec::new());
+        }
+        let failed = |fd: RawFd, executed: bool, error: std::io::Error| {
+            let name = memory::path(fd);
+            let text = format!("no file in memory can be made on `{}` for {name}: {error}", job.target);
+            let problem = Problem::new("exec.files", text);
+            match error.kind() {
+                std::io::ErrorKind::PermissionDenied if executed => problem.hint(IN_MEMORY),
+                _ => problem,
+            }
+        };
+        let mut room = FILES_BYTES_MAX;
+        let mut wanted = Vec::new();
+        for file in &self.files {
+            let source = match &file.blob {
+                Some(hash) => Source::Sent(Arc::clone(other::blob(job, hash)?)),
+                None => Source::Asked(file.bytes.clone()),
+            };
+            room = room.checked_sub(source.bytes().len()).ok_or_else(|| {
+                wrong(format!(
+                    "has `files` of more than {FILES_BYTES_MAX} bytes ({} MiB)",
+                    FILES_BYTES_MAX >> 20
+                ))
+            })?;
+            let executed = self.argv.first().is_some_and(|program| memory::path(file.fd) == *program);
+            // A blob is copied once for all programs of the job: what they have is the same file.
+            let key = file.hash().map(|hash| (hash, executed));
+            let known = key.and_then(|key| job.in_memory.borrow().get(&key).cloned());
+            wanted.push(Wanted { fd: file.fd, executed, key, known, source });
+        }
+        let (answer, made) = oneshot::channel();
+        let make = move || {
+            let mut fresh: BTreeMap<_, Arc<OwnedFd>> = BTreeMap::new();
+            let made = wanted.into_iter().map(|wanted| {
+                let Wanted { fd, executed, key, known, source } = wanted;
+                let known = known.or_else(|| fresh.get(&key?).cloned());
+                let file = match known {
+                    Some(file) => Ok(file),
+                    None => memory::make(source.bytes(), executed).map(Arc::new),
+                };
+                let opened = file.and_then(|file| {
+                    if let Some(key) = key {
+                        fresh.insert(key, Arc::clone(&file));
+                    }
+                    memory::reopened(&file, executed)
+                });
+                opened.map(|opened| (opened, fd)).map_err(|error| (fd, executed, error))
+            });
+            let made: Result<Vec<_>, _> = made.collect();
+            // Whoever asked may be gone.
+            let _ = answer.send((made, fresh));
+        };
+        let no_thread = |why: String| {
+            let text = format!("no file in memory can be made on `{}`: {why}", job.target);
+            Problem::new("exec.files", text)
+        };
+        std::thread::Builder::new()
+            .stack_size(FILES_STACK_BYTES)
+            .spawn(make)
+            .map_err(|error| no_thread(format!("no thread for it: {error}")))?;
+        let (made, fresh) = made.await.map_err(|_| no_thread("it was not done".to_owned()))?;
+        job.in_memory.borrow_mut().extend(fresh);
+        made.map_err(|(fd, executed, error)| failed(fd, executed, error))
+    }
+
+    /// What may help when the program did not start.
+    pub(in crate::pool) fn hint(&self) -> Option<&'static str> {
+        self.argv.first().filter(|program| memory::names(program)).map(|_| IN_MEMORY)
     }
 
     pub(in crate::pool) fn argv(&self) -> Vec<&str> {
@@ -128,6 +320,11 @@ impl ExecRequest {
 
     pub(in crate::pool) fn replaces(&self) -> bool {
         self.replace
+    }
+
+    /// What it leaves running stays.
+    pub(in crate::pool) fn stays(&self) -> bool {
+        self.daemon
     }
 
     pub(in crate::pool) fn confined(&self) -> bool {
@@ -250,7 +447,13 @@ impl Taps {
     }
 
     /// The answer to the task.
-    pub(in crate::pool) fn answer(self, ended: Ended, timed_out: bool, took: Duration) -> String {
+    pub(in crate::pool) fn answer(
+        self,
+        ended: Ended,
+        timed_out: bool,
+        took: Duration,
+        staying: Option<&Staying>,
+    ) -> String {
         let mut answer = Map::new();
         let (code, signal) = match ended {
             Ended::Exit(code) => (Some(code), None),
@@ -261,6 +464,10 @@ impl Taps {
         answer.insert("signal".to_owned(), json!(signal));
         answer.insert("timed_out".to_owned(), timed_out.into());
         answer.insert("ms".to_owned(), u64::try_from(took.as_millis()).unwrap_or(u64::MAX).into());
+        if let Some(Staying { count, processes }) = staying {
+            answer.insert("stays".to_owned(), json!(processes));
+            answer.insert("stay_count".to_owned(), json!(count));
+        }
         for (name, tap) in [("stdout", self.stdout), ("stderr", self.stderr)] {
             if let Tap::Kept(kept) = tap {
                 kept.tell(name, &mut answer);
@@ -286,6 +493,7 @@ mod tests {
             r#"{"argv":["/bin/x","a"],"stdin":"text","replace":true}"#,
             r#"{"argv":["/bin/x"]}"#,
             r#"{"argv":["x"],"cwd":"/","env":{"A":"b"},"user":0,"timeout_ms":1,"limit_bytes":524288}"#,
+            r#"{"argv":["x"],"daemon":true,"timeout_ms":1}"#,
             r#"{"argv":["x"],"stdin_base64":"AAE=","user":"web","confine":true,"stdout":"inherit","stderr":"null"}"#,
         ] {
             assert_eq!(code(good), "good", "{good}");
@@ -302,6 +510,7 @@ mod tests {
             r#"{"argv":["/bin/x"],"stdin":"a","stdin_base64":"YQ=="}"#,
             r#"{"argv":["/bin/x"],"stdin_base64":"a"}"#,
             r#"{"argv":["/bin/x"],"replace":true,"timeout_ms":5}"#,
+            r#"{"argv":["/bin/x"],"replace":true,"daemon":true}"#,
             r#"{"argv":["/bin/x"],"timeout":5}"#,
             "[1",
         ] {

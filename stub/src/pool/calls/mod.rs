@@ -35,16 +35,30 @@ pub(super) fn withheld(job: &Job, enough: impl Fn(&GrantSet) -> bool) -> Option<
     job.withheld.as_ref().and_then(|withheld| withheld.instead(enough))
 }
 
-/// What is executed for `argv`, if that is granted.
-pub(super) fn allowed(job: &Job, argv: &[&str]) -> Result<String, Problem> {
+/// What is executed for `argv`, if that is granted; `stays`: and what it leaves running may stay.
+pub(super) fn allowed(job: &Job, argv: &[&str], stays: bool) -> Result<String, Problem> {
     let name = argv.first().copied().unwrap_or_default();
-    job.grants.check_exec(argv, program::look_up).map_err(|missing| {
-        let enough = |set: &GrantSet| set.check_exec(argv, program::look_up).is_ok();
-        if !enough(&job.key.given) {
+    if stays && job.key.check {
+        let text = format!(
+            "`{name}` was not started on `{}`: in a dry run nothing that it starts may stay",
+            job.target
+        );
+        return Err(Problem::new("grant.check", text).hint("a dry run asks for programs without `daemon`"));
+    }
+    let check = |set: &GrantSet| match stays {
+        true => set.check_daemon(argv, program::look_up),
+        false => set.check_exec(argv, program::look_up),
+    };
+    check(&job.grants).map_err(|missing| {
+        let enough = |set: &GrantSet| check(set).is_ok();
+        if stays || !enough(&job.key.given) {
             return withheld(job, enough).unwrap_or(missing);
         }
-        let text = format!("`{name}` was not started on `{}`: this is a dry run", job.target);
-        Problem::new("grant.check", text).hint("a dry run starts only what is granted with `:probe`")
+        let text = format!(
+            "`{name}` was not started on `{}`: a dry run starts only what is granted with `:probe`",
+            job.target
+        );
+        Problem::new("grant.check", text).hint(probe(missing.hint.as_deref().unwrap_or_default()))
     })?;
     if name.starts_with('/') {
         return Ok(name.to_owned());
@@ -56,6 +70,14 @@ pub(super) fn allowed(job: &Job, argv: &[&str]) -> Result<String, Problem> {
     })
 }
 
+/// The flag that gives a program, for dry runs as well: the word stays in its quotes.
+fn probe(flag: &str) -> String {
+    let is_quoted = flag.starts_with("--allow '") || flag.starts_with("--allow \"");
+    let end = flag.len().saturating_sub(usize::from(is_quoted));
+    let (line, quote) = flag.split_at_checked(end).unwrap_or((flag, ""));
+    format!("{line}:probe{quote}")
+}
+
 /// The answer that says that it went wrong.
 pub(super) fn error(problem: &Problem) -> String {
     json!({"error": {"code": problem.code, "message": problem.message, "hint": problem.hint}}).to_string()
@@ -63,8 +85,19 @@ pub(super) fn error(problem: &Problem) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{error, facts_request};
+    use super::{error, facts_request, probe};
+    use waft_proto::grant::Grant;
     use waft_proto::run::Problem;
+
+    #[test]
+    fn the_flag_for_a_dry_run_is_one_word_of_a_shell() {
+        assert_eq!(probe("--allow exec:/bin/id"), "--allow exec:/bin/id:probe");
+        assert_eq!(probe("--allow \"exec:/bin/id -u\""), "--allow \"exec:/bin/id -u:probe\"");
+        let json = r#"--allow 'exec:/bin/echo "a b"'"#;
+        assert_eq!(probe(json), r#"--allow 'exec:/bin/echo "a b":probe'"#);
+        let grant = Grant::parse(r#"exec:/bin/echo "a b":probe"#).expect("it is read as what it says");
+        assert_eq!(grant.to_string(), r#"exec:/bin/echo "a b":probe"#);
+    }
 
     #[test]
     fn facts_take_nothing() {

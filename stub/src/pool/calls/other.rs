@@ -97,6 +97,14 @@ pub(in crate::pool) fn task(job: &Job, request: &[u8]) -> Result<TaskRequest, Pr
     Ok(request)
 }
 
+/// A file that was sent with the run.
+pub(in crate::pool) fn blob<'a>(job: &'a Job, hash: &str) -> Result<&'a Arc<[u8]>, Problem> {
+    let grant = named("blob", hash)?;
+    granted(job, &grant)?;
+    let Grant::Blob(known) = grant else { return Err(unsent(hash, job)) };
+    job.blobs.get(&known).ok_or_else(|| unsent(hash, job))
+}
+
 /// The blobs that a task reads.
 #[derive(Debug, Default)]
 pub(in crate::pool) struct Blobs {
@@ -126,10 +134,7 @@ impl Blobs {
             }
             _ => return Err(wrong("blob", "it has to have one of `hash` and `close`", FORM)),
         };
-        let grant = named("blob", &hash)?;
-        granted(job, &grant)?;
-        let Grant::Blob(known) = grant else { return Err(unsent(&hash, job)) };
-        let bytes = job.blobs.get(&known).ok_or_else(|| unsent(&hash, job))?;
+        let bytes = blob(job, &hash)?;
         if self.open.len() >= BLOBS_OPEN_MAX {
             let text = format!("task `{}` has {BLOBS_OPEN_MAX} blobs open, which is the most", job.task);
             return Err(Problem::new("blob.many", text).hint("close one first with {\"close\": HANDLE}"));
@@ -216,6 +221,7 @@ mod tests {
             code: Arc::clone(&none),
             input: none,
             blobs: BTreeMap::from([(hash, Arc::from(BYTES))]),
+            workers: BTreeMap::new(),
             order: hash,
             secrets: None,
         };

@@ -1,15 +1,25 @@
 //! What a task asked, as one JSON line each: for the audit.
 
 use super::cut_text;
+use crate::program::Staying;
 use crate::worker::wire::Function;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::os::fd::RawFd;
 use std::time::Duration;
 
 /// The subject of a record, bytes.
 pub(in crate::pool) const SUBJECT_BYTES_MAX: usize = 512;
 /// Records of one execution; what comes after them is only counted.
 const RECORDS_MAX: u32 = 10_000;
+
+/// A file in memory that a program was to find: beside the words of the program, which may be too long to be told whole.
+#[derive(Debug, Serialize)]
+pub(in crate::pool) struct Placed {
+    pub(in crate::pool) fd: RawFd,
+    /// Of what is in it; none of a blob that no hash names.
+    pub(in crate::pool) hash: Option<String>,
+}
 
 /// The records of one execution.
 #[derive(Debug, Default)]
@@ -24,12 +34,24 @@ impl Records {
         &mut self,
         call: &str,
         subject: &str,
+        files: &[Placed],
+        staying: Option<&Staying>,
         code: Option<&str>,
         took: Duration,
     ) -> Option<Vec<u8>> {
         let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let subject = cut_text(subject, SUBJECT_BYTES_MAX);
-        let line = json!({"call": call, "subject": subject, "ok": code.is_none(), "code": code, "ms": ms});
+        let mut line =
+            json!({"call": call, "subject": subject, "ok": code.is_none(), "code": code, "ms": ms});
+        if let Value::Object(fields) = &mut line {
+            if !files.is_empty() {
+                fields.insert("files".to_owned(), json!(files));
+            }
+            if let Some(Staying { count: count @ 1.., processes }) = staying {
+                fields.insert("stays".to_owned(), json!(processes));
+                fields.insert("stay_count".to_owned(), json!(count));
+            }
+        }
         self.room().then(|| ended(&line))
     }
 
@@ -86,14 +108,16 @@ mod tests {
     #[test]
     fn a_record_is_one_bounded_line() {
         let mut records = Records::default();
-        let line = records.line("exec", "/usr/bin/id -u", None, Duration::from_millis(3)).expect("room");
+        let line =
+            records.line("exec", "/usr/bin/id -u", &[], None, None, Duration::from_millis(3)).expect("room");
         let text = std::str::from_utf8(&line).expect("text");
         assert_eq!(
             text,
             "{\"call\":\"exec\",\"code\":null,\"ms\":3,\"ok\":true,\"subject\":\"/usr/bin/id -u\"}\n"
         );
         let long = "\u{e9}\n".repeat(1000);
-        let line = records.line("file", &long, Some("grant.missing"), Duration::ZERO).expect("room");
+        let line =
+            records.line("file", &long, &[], None, Some("grant.missing"), Duration::ZERO).expect("room");
         let read: serde_json::Value = serde_json::from_slice(&line).expect("JSON");
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert!(read["subject"].as_str().is_some_and(|text| text.len() <= SUBJECT_BYTES_MAX));
@@ -104,7 +128,8 @@ mod tests {
     fn beyond_the_limit_records_are_counted() {
         let mut records = Records::default();
         assert!(records.rest().is_none());
-        let written = (0..RECORDS_MAX + 7).filter_map(|_| records.line("facts", "", None, Duration::ZERO));
+        let written =
+            (0..RECORDS_MAX + 7).filter_map(|_| records.line("facts", "", &[], None, None, Duration::ZERO));
         assert_eq!(written.count(), RECORDS_MAX as usize);
         assert_eq!(records.rest().as_deref(), Some(b"{\"call\":\"more\",\"left_out\":7}\n".as_slice()));
     }

@@ -8,12 +8,12 @@ use super::super::calls::{self, record};
 use super::{Execution, Finish, PROBES_MAX, Started, until};
 use crate::files::{self, Roots};
 use crate::pool::job::Job;
-use crate::pool::limits::Meter;
 use crate::pool::{JobEvent, execution};
 use crate::process;
 use crate::program::{self, Ended, Order, Program, confine};
 use crate::worker::wire::{Function, Hitch, PART_BYTES_MAX, REPLY_BYTES_MAX, ToWorker};
 use serde_json::{Map, Value, json};
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -70,7 +70,17 @@ impl From<Problem> for Fail {
 impl Execution<'_> {
     /// Answers one call. An error is the end of the execution.
     pub(super) async fn serve(&mut self, function: Function, request: &[u8]) -> Result<(), Finish> {
-        self.asked = Some((function.word(), record::subject(function, request), Instant::now()));
+        // What is told of it is cut and quoted, and then half of a value, or one that is escaped twice, would not be found.
+        let clean = (!self.job.patterns.is_empty()).then(|| self.job.patterns.clean(request));
+        let told = clean.as_deref().unwrap_or(request);
+        let subject = record::subject(function, told);
+        let tells = clean.is_some() && subject != record::subject(function, request);
+        self.asked = Some((function.word(), subject, Instant::now()));
+        // Read without secrets where it can be: of what is parsed copies are left in memory. One that is a number or a key is not.
+        let request = match function {
+            Function::Emit if Emit::parse(told).is_ok() => told,
+            _ => request,
+        };
         let (code, mut text) = match self.call(function, request).await {
             Ok(Some(text)) if text.len() > REPLY_BYTES_MAX => {
                 let text =
@@ -80,7 +90,14 @@ impl Execution<'_> {
             }
             Ok(text) => (None, text),
             Err(Fail::Over(finish)) => return Err(finish),
-            Err(Fail::Said(problem)) => {
+            Err(Fail::Said(mut problem)) => {
+                if tells {
+                    // It may name half of a value: the directory of a path.
+                    let subject = self.asked.as_ref().map_or("", |asked| &asked.1);
+                    problem.message =
+                        format!("`{subject}` was refused; more is not told, because it holds a secret");
+                    problem.hint = None;
+                }
                 let text = calls::error(&problem);
                 let code = problem.code.clone();
                 self.refused(problem);
@@ -128,9 +145,20 @@ impl Execution<'_> {
         asked: Option<(&'static str, String, Instant)>,
         code: Option<&str>,
     ) -> Result<(), Finish> {
+        let files = std::mem::take(&mut self.placed);
+        let staying = self.staying.take();
         let Some((call, subject, since)) = asked else { return Ok(()) };
-        let Some(line) = self.records.line(call, &subject, code, since.elapsed()) else { return Ok(()) };
-        if self.pass_on(Stream::Call, line).await { Ok(()) } else { Err(Finish::Unheard) }
+        let line = self.records.line(call, &subject, &files, staying.as_ref(), code, since.elapsed());
+        let Some(line) = line else { return Ok(()) };
+        // Who waits may be cancelled meanwhile, and the call was made all the same.
+        self.unsent = self.redactor.push(Stream::Call, line);
+        if self.send_record().await { Ok(()) } else { Err(Finish::Unheard) }
+    }
+
+    async fn send_record(&mut self) -> bool {
+        let heard = self.let_out(Stream::Call, self.unsent.clone()).await;
+        self.unsent.clear();
+        heard
     }
 
     /// At the end: the call that did not come back, what waited, and how many records there are not.
@@ -140,6 +168,7 @@ impl Execution<'_> {
             Finish::Limit(problem) => &problem.code,
             _ => "task.cancelled",
         };
+        self.send_record().await;
         let asked = self.asked.take();
         let _ = self.record(asked, Some(code)).await;
         self.progress(true).await;
@@ -210,15 +239,16 @@ impl Execution<'_> {
     }
 
     async fn emit(&mut self, request: &[u8]) -> Result<String, Fail> {
-        let heard = match Emit::parse(request)? {
-            Emit::Log(text) => {
+        let heard = match Emit::parse(request)?.cleaned(&self.job.patterns) {
+            None => true,
+            Some(Emit::Log(text)) => {
                 let mut heard = true;
                 for piece in lines(&text).chunks(PART_BYTES_MAX) {
                     heard = heard && self.pass_on(Stream::Log, piece.to_vec()).await;
                 }
                 heard
             }
-            Emit::Progress(progress) => {
+            Some(Emit::Progress(progress)) => {
                 self.pace.push(progress);
                 self.progress(false).await
             }
@@ -230,14 +260,26 @@ impl Execution<'_> {
     async fn exec(&mut self, request: &[u8]) -> Result<Option<String>, Fail> {
         let request = ExecRequest::parse(request)?;
         let job = self.job;
+        self.placed = request.placed(&job.patterns);
         let argv = request.argv();
-        let path = calls::allowed(job, &argv)?;
-        let probe = (job.key.load.dry.is_some() && self.probes.len() < PROBES_MAX)
-            .then(|| calls::cut_text(&argv.join(" "), record::SUBJECT_BYTES_MAX).to_owned());
+        let path = calls::allowed(job, &argv, request.stays())?;
+        #[cfg(feature = "site")]
+        if let (false, Some(withheld)) = (request.confined(), &job.withheld) {
+            withheld.check_unconfined(&path)?;
+        }
+        let probe = (job.key.load.dry.is_some() && self.probes.len() < PROBES_MAX).then(|| {
+            let mut words = argv.join(" ");
+            job.patterns.clean_text(&mut words);
+            calls::cut_text(&words, record::SUBJECT_BYTES_MAX).to_owned()
+        });
         let env = request.env(job)?;
         let user = request.user(&job.target)?;
         let confined = if request.confined() { Some(self.confined(&path)?) } else { None };
         self.meter.may_start(&job.task, &job.target)?;
+        if request.stays() {
+            self.meter.may_leave(&job.task, &job.target)?;
+        }
+        let files = request.files(job).await?;
         let order = Order {
             path: &path,
             argv,
@@ -246,18 +288,25 @@ impl Execution<'_> {
             cwd: request.cwd(),
             user,
             confined,
+            files: files.iter().map(|(file, at)| (file.as_raw_fd(), *at)).collect(),
             // The second is for whoever looks: he says more than a signal does.
             cpu_seconds: self.meter.left().map(|left| left.as_secs() + 2),
         };
         let began = Instant::now();
-        let program = Program::start(&self.shared.stub, &order).await.map_err(|failure| {
-            let code = match failure.hitch {
-                Hitch::Start => "exec.start",
-                Hitch::Cwd => "exec.cwd",
-                Hitch::Confine => "exec.confine",
-            };
-            Problem::new(code, format!("on `{}`, {}", job.target, failure.text))
-        })?;
+        let program =
+            Program::start(&self.shared.stub, &order, request.stays()).await.map_err(|failure| {
+                let code = match failure.hitch {
+                    Hitch::Start => "exec.start",
+                    Hitch::Cwd => "exec.cwd",
+                    Hitch::Confine => "exec.confine",
+                };
+                let problem = Problem::new(code, format!("on `{}`, {}", job.target, failure.text));
+                match request.hint().filter(|_| failure.hitch == Hitch::Start) {
+                    Some(hint) => problem.hint(hint),
+                    None => problem,
+                }
+            })?;
+        drop(files);
         self.meter.program(program.supervisor());
         if let Some(probe) = probe {
             self.probes.push(probe);
@@ -267,11 +316,22 @@ impl Execution<'_> {
             return Ok(None);
         }
         let (ended, timed_out) = self.await_program(request.timeout().map(|limit| began + limit)).await?;
-        let Some(Started { program, taps }) = self.program.take() else {
+        let Some(Started { mut program, taps }) = self.program.take() else {
             return Err(Fail::Over(Finish::Died));
         };
+        let staying = request.stays().then(|| program.staying());
+        let unstayed = program.unstayed();
         drop(program);
-        Ok(Some(taps.answer(ended, timed_out, began.elapsed())))
+        if let Some(why) = unstayed {
+            let text = format!(
+                "on `{}`, what `{path}` left running could not stay and was ended: {why}",
+                job.target
+            );
+            return Err(Problem::new("exec.stay", text).into());
+        }
+        let answer = taps.answer(ended, timed_out, began.elapsed(), staying.as_ref());
+        self.staying = staying;
+        Ok(Some(answer))
     }
 
     fn confined(&self, path: &str) -> Result<confine::Confined, Problem> {
@@ -309,7 +369,9 @@ impl Execution<'_> {
                     }
                 }
                 Some(program::Event::Ended(ended)) => {
-                    self.meter.program_ended(started.program.cpu().max(killed_at));
+                    let program = &started.program;
+                    let cpu = program.cpu().max(killed_at);
+                    self.meter.program_ended(cpu, program.written(), program.spared());
                     let ended = match ended {
                         Ended::Unknown if timed_out => Ended::Signal(libc::SIGKILL),
                         ended => ended,
@@ -326,8 +388,7 @@ impl Execution<'_> {
         let params = Value::Object(request.params).to_string().into_bytes();
         let left = self.deadline.saturating_duration_since(Instant::now());
         let job = self.job.call(&request.name, params, left)?;
-        let meter = Rc::new(Meter::new(job.grants.limits()));
-        self.meter.called(&meter);
+        let meter = self.meter.of_callee(job.grants.limits(), job.key.check);
         let (events, receiver) = mpsc::channel(1);
         let (cancel, cancelled) = oneshot::channel();
         let shared = Rc::clone(self.shared);

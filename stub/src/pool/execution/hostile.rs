@@ -6,6 +6,7 @@ use crate::pool::channel::Channel;
 use crate::pool::worker::Worker;
 use crate::pool::{Job, JobEvent, Pool};
 use crate::process::Kin;
+use crate::secret::{Secret, Secrets};
 use crate::worker::wire::{
     End, FromWorker, Function, MESSAGE_BYTES_MAX, Part, ToWorker, decode, encode, packet_buffer, receive,
     send,
@@ -28,8 +29,38 @@ use waft_proto::node::ReadyRun;
 pub const EXECUTION: u64 = 1;
 /// What each stream of it may have, bytes.
 pub const OUT_BYTES: usize = 4096;
-/// What is granted beside that: a blob, and a task that is not there.
+/// What is always granted beside that: a blob, facts, a task and a program that are not there.
 const BLOB: &[u8] = b"the bytes of a blob";
+/// The program. Nothing is started, and yet a request of it is read to its end.
+pub const PROGRAM: &str = "/nothing/there";
+/// In requests these stand for a directory of which `in` is granted, for one beside it, and for a port that is granted.
+const IN: &str = "/g/";
+const OUT: &str = "/o/";
+const PORT: &str = "4242";
+
+/// What is granted besides.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    pub grants: &'a [String],
+    /// The value of the secret `db`.
+    pub secret: Option<&'a str>,
+}
+
+/// A request in which the names of a place are put: seeds cannot know them.
+pub fn placed(request: &[u8], top: &str, port: u16) -> Vec<u8> {
+    String::from_utf8(request.to_vec()).map_or_else(
+        |bad| bad.into_bytes(),
+        |text| {
+            let text = text.replace(IN, &format!("{top}/in/")).replace(OUT, &format!("{top}/out/"));
+            text.replace(PORT, &port.to_string()).into_bytes()
+        },
+    )
+}
+
+/// The grants of a place.
+pub fn grants(top: &str, port: u16) -> Vec<String> {
+    vec![format!("fs:{top}/in:rw"), format!("fs:{top}/in/ro:ro"), format!("net:127.0.0.1:{port}")]
+}
 
 /// What came of it.
 #[derive(Debug)]
@@ -45,7 +76,7 @@ pub struct Heard {
     pub reused: bool,
 }
 
-fn job() -> Job {
+fn job(given: &Given<'_>) -> Job {
     let blob = Hash::of(BLOB);
     let envelope = Envelope {
         run: RunId([0; 16]),
@@ -54,7 +85,18 @@ fn job() -> Job {
         module: Hash::of(b""),
         artifacts: Vec::new(),
         params: Hash::of(b""),
-        grants: vec![format!("blob:{blob}"), "call:other".to_owned(), format!("out:{OUT_BYTES}")],
+        grants: [
+            format!("blob:{blob}"),
+            "call:other".to_owned(),
+            format!("out:{OUT_BYTES}"),
+            format!("exec:{PROGRAM} **"),
+            "env:NAME".to_owned(),
+            "secret:db".to_owned(),
+            "facts".to_owned(),
+        ]
+        .into_iter()
+        .chain(given.grants.iter().cloned())
+        .collect(),
         check: false,
         timeout_ms: 30_000,
         expires: u64::MAX,
@@ -73,15 +115,21 @@ fn job() -> Job {
         code: Arc::from([]),
         input: Arc::from([]),
         blobs: BTreeMap::from([(blob, Arc::from(BLOB))]),
+        workers: BTreeMap::new(),
         order: Hash::of(b""),
         secrets: None,
     };
-    Job::prepare(ready, "web1", &NodePolicy::default(), 0).expect("a good order")
+    let job = Job::prepare(ready, "web1", &NodePolicy::default(), 0).expect("a good order");
+    let Some(value) = given.secret else { return job };
+    let mut secrets = Secrets::default();
+    let secret = Secret::new(value.as_bytes().to_vec().into(), true).expect("a value");
+    secrets.insert("db", secret).expect("a name");
+    job.with_secrets(&secrets)
 }
 
 /// An execution to whose stub these packets are said, one after the other, and then nothing more.
-pub async fn hear(packets: &[&[u8]]) -> Heard {
-    let job = job();
+pub async fn hear(packets: &[&[u8]], given: &Given<'_>) -> Heard {
+    let job = job(given);
     let (channel, theirs) = Channel::pair().expect("a pair");
     rustix::io::ioctl_fionbio(&theirs, true).expect("a socket");
     // SAFETY: the socket belongs to the `AsyncFd` from here on, and is closed when that is dropped.
@@ -182,7 +230,9 @@ pub fn is_done(packet: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Heard, OUT_BYTES, call, done, hear, is_done};
+    use super::{Given, Heard, OUT_BYTES, call, done, grants, hear, is_done, placed};
+    use std::collections::BTreeSet;
+    use std::path::Path;
     use waft_proto::run::Status;
 
     /// What must hold whatever was said; the fuzz targets say the same.
@@ -200,7 +250,7 @@ mod tests {
             let mut packets: Vec<&[u8]> = packets.iter().map(Vec::as_slice).collect();
             let end = done();
             packets.push(&end);
-            let heard = hear(&packets).await;
+            let heard = hear(&packets, &Given::default()).await;
             holds(&heard, &packets);
             assert_eq!(heard.replies.len(), 1, "{function}: {heard:?}");
             let reply: serde_json::Value = serde_json::from_str(&heard.replies[0]).expect("JSON");
@@ -210,9 +260,52 @@ mod tests {
         assert_eq!(functions, waft_engine::imports::WAFT_FUNCTIONS.len() - 3, "all but take, read and write");
     }
 
+    /// The seeds reach each function behind its grant: what they ask for is decided and done, not only refused.
+    #[tokio::test]
+    async fn each_function_has_a_seed_that_its_grant_lets_through() {
+        let top = tempfile::tempdir().expect("a directory");
+        for dir in ["in", "in/ro", "in/dir", "out"] {
+            std::fs::create_dir(top.path().join(dir)).expect("a directory");
+        }
+        for file in ["in/file", "in/ro/file", "out/file"] {
+            std::fs::write(top.path().join(file), file).expect("written");
+        }
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("bound").port();
+        let top = top.path().to_str().expect("a plain path");
+        let granted = grants(top, port);
+        let (mut asked, mut done_functions, mut refused) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/calls");
+        for seed in std::fs::read_dir(&seeds).expect("the seeds").flatten() {
+            let bytes = std::fs::read(seed.path()).expect("a seed");
+            let (&[function, cut], request) = bytes.split_first_chunk().expect("a function and a place");
+            assert_eq!(cut, 0, "{:?}", seed.path());
+            let secret = Some("a secret value");
+            let request = placed(request, top, port);
+            let packets = call(function, &[&request]).expect("a function");
+            let end = done();
+            let packets: Vec<&[u8]> = packets.iter().map(Vec::as_slice).chain([end.as_slice()]).collect();
+            let heard = hear(&packets, &Given { grants: &granted, secret }).await;
+            assert_eq!(heard.replies.len(), 1, "{:?}: {heard:?}", seed.path());
+            let reply: serde_json::Value = serde_json::from_str(&heard.replies[0]).expect("JSON");
+            let code = reply["error"]["code"].as_str().unwrap_or_default().to_owned();
+            asked.insert(function);
+            match code.as_str() {
+                // What is not there was looked for behind the grant.
+                "" | "exec.start" | "exec.not_found" | "task.missing" => done_functions.extend([function]),
+                _ => refused.push(code),
+            }
+        }
+        let functions = (0..=u8::MAX).take_while(|number| call(*number, &[b""]).is_some()).count();
+        assert_eq!((asked.len(), done_functions.len()), (functions, functions), "{refused:?}");
+        // Some are ways out.
+        assert!(refused.iter().any(|code| code == "file.escape"), "{refused:?}");
+        assert_eq!(std::fs::read_to_string(Path::new(top).join("out/file")).expect("a file"), "out/file");
+    }
+
     #[tokio::test]
     async fn silence_is_a_death() {
-        let heard = hear(&[]).await;
+        let heard = hear(&[], &Given::default()).await;
         holds(&heard, &[]);
         assert_eq!(heard.outcome.status, Status::Failed);
     }

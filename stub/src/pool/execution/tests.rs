@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,6 +54,7 @@ fn job() -> Job {
         code: Arc::from([]),
         input: Arc::from([]),
         blobs: BTreeMap::new(),
+        workers: BTreeMap::new(),
         order: Hash::of(b""),
         secrets: None,
     };
@@ -62,11 +63,32 @@ fn job() -> Job {
 
 /// Runs one execution against `hostile`, which gets its number and the worker's end of the channel.
 async fn against(hostile: impl FnOnce(u64, &OwnedFd) + Send + 'static) -> (Outcome, Vec<u8>, bool) {
-    let job = job();
-    let (channel, theirs) = Channel::pair().expect("a pair");
     let process = Command::new("sleep").arg("1000").spawn().expect("sleep runs");
     let pid = process.id();
-    let worker = Worker::impostor(&job, channel, Kin::new(process));
+    let (outcome, stdout, spare) = against_a(process, &idle_pool(), &job(), hostile).await;
+    let reused = spare.is_some();
+    if !reused {
+        assert!(
+            !std::path::Path::new(&format!("/proc/{pid}")).exists(),
+            "the worker was killed and waited for"
+        );
+    }
+    (outcome, stdout, reused)
+}
+
+fn idle_pool() -> Pool {
+    Pool::with_program(PathBuf::from("/no/such/program"))
+}
+
+/// The same with a process of the test's choice, which comes back if it may be used again.
+async fn against_a(
+    process: Child,
+    pool: &Pool,
+    job: &Job,
+    hostile: impl FnOnce(u64, &OwnedFd) + Send + 'static,
+) -> (Outcome, Vec<u8>, Option<Worker>) {
+    let (channel, theirs) = Channel::pair().expect("a pair");
+    let worker = Worker::impostor(job, channel, Kin::new(process));
     let other = std::thread::spawn(move || {
         let mut buffer = packet_buffer();
         let read = receive(&theirs, &mut buffer).expect("an order");
@@ -76,9 +98,8 @@ async fn against(hostile: impl FnOnce(u64, &OwnedFd) + Send + 'static) -> (Outco
         hostile(execution, &theirs);
         theirs
     });
-    let pool = Pool::with_program(PathBuf::from("/no/such/program"));
     let (events, mut receiver) = mpsc::channel(64);
-    let (outcome, spare) = carry_out(&pool.shared, &job, &Rc::default(), worker, &events, pending()).await;
+    let (outcome, spare) = carry_out(&pool.shared, job, &Rc::default(), worker, &events, pending()).await;
     drop(events);
     let mut stdout = Vec::new();
     while let Some(event) = receiver.recv().await {
@@ -87,14 +108,7 @@ async fn against(hostile: impl FnOnce(u64, &OwnedFd) + Send + 'static) -> (Outco
         }
     }
     other.join().expect("the impostor does not fail");
-    let reused = spare.is_some();
-    if !reused {
-        assert!(
-            !std::path::Path::new(&format!("/proc/{pid}")).exists(),
-            "the worker was killed and waited for"
-        );
-    }
-    (outcome, stdout, reused)
+    (outcome, stdout, spare)
 }
 
 fn say(socket: &OwnedFd, message: &FromWorker<'_>) {
@@ -122,6 +136,50 @@ async fn an_honest_worker_comes_back() {
     assert_eq!((outcome.status, stdout.as_slice(), reused), (Status::Ok, TEXT, true));
 }
 
+/// Waits until a process is stopped, or is not.
+async fn until_stopped(pid: u32, wanted: bool) {
+    let stopped = async {
+        loop {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("a process");
+            let (_, rest) = stat.rsplit_once(") ").expect("a name");
+            if rest.starts_with('T') == wanted {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), stopped).await;
+    waited.unwrap_or_else(|_| panic!("stopped: {wanted} was waited for"));
+}
+
+#[tokio::test]
+async fn a_worker_that_goes_on_after_its_last_word_is_stopped_until_it_is_taken_again() {
+    let (pool, job) = (idle_pool(), job());
+    let mut busy = Command::new("sh");
+    busy.args(["-c", "while :; do :; done"]);
+    let process = busy.spawn().expect("a shell");
+    let pid = process.id();
+    let (outcome, _, spare) =
+        against_a(process, &pool, &job, |execution, socket| say(socket, &done(execution, End::Exit(0))))
+            .await;
+    assert_eq!(outcome.status, Status::Ok);
+    // Its other end of the channel is gone, so this one is not well any more; that is not what is looked at here.
+    let mut worker = spare.expect("a clean end");
+    until_stopped(pid, true).await;
+    let (channel, theirs) = Channel::pair().expect("a pair");
+    worker.channel = channel;
+    pool.shared.keep(worker);
+    let worker = pool.shared.worker(&job).await.expect("the warm one");
+    assert_eq!(worker.pid(), Some(pid));
+    until_stopped(pid, false).await;
+    // That it is stopped saves it from nothing.
+    worker.pause();
+    until_stopped(pid, true).await;
+    worker.end().await;
+    assert!(!std::path::Path::new(&format!("/proc/{pid}")).exists(), "killed and waited for");
+    drop(theirs);
+}
+
 #[tokio::test]
 async fn words_about_another_execution_end_it() {
     let other = [
@@ -143,7 +201,7 @@ async fn words_about_another_execution_end_it() {
 
 #[tokio::test]
 async fn words_of_another_role_end_it() {
-    let odd: [fn(u64) -> FromWorker<'static>; 15] = [
+    let odd: [fn(u64) -> FromWorker<'static>; 16] = [
         |id| FromWorker::Output { execution: id, stream: Stream::Call, bytes: b"{}\n" },
         |id| FromWorker::Output { execution: id, stream: Stream::Progress, bytes: b"{}\n" },
         |id| FromWorker::Read { execution: id, handle: 1, limit: 0 },
@@ -154,8 +212,9 @@ async fn words_of_another_role_end_it() {
         |id| FromWorker::Write { execution: id + 1, handle: 1, bytes: b"x" },
         |_| FromWorker::Loaded { walls: vec!["all"] },
         |_| FromWorker::Begun,
-        |_| FromWorker::Exited { code: 0, cpu_us: 0 },
+        |_| FromWorker::Exited { code: 0, cpu_us: 0, written: 0 },
         |_| FromWorker::Refused { hitch: Hitch::Start, text: "no" },
+        |_| FromWorker::Stays { pids: vec![1], count: 1 },
         // It became no program.
         |id| done(id, End::Replaced),
         |id| FromWorker::Output { execution: id, stream: Stream::Log, bytes: TEXT },

@@ -52,6 +52,8 @@ type Rejected = (Fault, String);
 pub struct Walls {
     wanted: Wall,
     standing: Vec<&'static str>,
+    /// In a dry run the first granted directory without an overlay, and why.
+    uncovered: Option<String>,
 }
 
 impl Walls {
@@ -70,7 +72,7 @@ impl Walls {
         dry: Option<&Dry>,
         mut tell: impl FnMut(Layer) -> io::Result<()>,
     ) -> Result<Walls, Rejected> {
-        let mut walls = Walls { wanted, standing: Vec::new() };
+        let mut walls = Walls { wanted, standing: Vec::new(), uncovered: None };
         process::close_others(kept);
         let empty = std::env::vars_os().next().is_none();
         walls.stands(NO_ENVIRONMENT, if empty { Ok(()) } else { Err("it has variables".to_owned()) })?;
@@ -82,12 +84,20 @@ impl Walls {
         if wanted != Wall::Off || dry.is_some() {
             let (entered, layers) = match root::enter(dirs, dry) {
                 Ok(layers) => (Ok(()), layers),
-                Err(why) => (Err(why.clone()), overlay::none(dry, &why)),
+                Err(why) => (Err(why.clone()), overlay::none(dry.map_or(0, |_| dirs.len()), &why)),
             };
             walls.stands(MOUNT_NAMESPACE, entered)?;
             for layer in layers {
-                if let (Some(dir), None) = (dirs.get_mut(layer.dir as usize), &layer.missing) {
-                    dir.writable = true;
+                match (dirs.get_mut(layer.dir as usize), &layer.missing) {
+                    (Some(dir), None) => dir.writable = true,
+                    (Some(dir), Some(why)) => {
+                        walls.uncovered.get_or_insert_with(|| format!("`{}`: {why}", dir.path));
+                    }
+                    (None, _) => {}
+                }
+                // Of what is granted for reading the stub need not know.
+                if !dry.is_some_and(|dry| dry.writable.contains(&layer.dir)) {
+                    continue;
                 }
                 tell(layer).map_err(|error| (Fault::Walls, format!("the stub is not told: {error}")))?;
             }
@@ -98,8 +108,12 @@ impl Walls {
         }
         walls.stands(RLIMITS, told(limit(limits)))?;
         if wanted != Wall::Off {
-            // Nobody of the same user may look into this process, or follow its /proc.
-            let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
+            // Nobody of the same user may look into this process, or follow its /proc: the stub neither, unless it has to.
+            let behavior = match limits.counted {
+                true => DumpableBehavior::Dumpable,
+                false => DumpableBehavior::NotDumpable,
+            };
+            let _ = set_dumpable_behavior(behavior);
             walls.stands(SECCOMP, filter::calls())?;
         }
         Ok(walls)
@@ -108,6 +122,11 @@ impl Walls {
     /// Paths lead to what was mounted for this process, and no others do.
     pub(crate) fn has_own_root(&self) -> bool {
         self.standing.contains(&MOUNT_NAMESPACE)
+    }
+
+    /// In a dry run: the granted directory in which FIFOs, sockets and perhaps devices are the real ones, and why.
+    pub fn uncovered(&self) -> Option<&str> {
+        self.uncovered.as_deref()
     }
 
     /// Raises the last one, when the artifact is loaded, and says which stand.
@@ -162,9 +181,9 @@ pub fn expected() -> Vec<&'static str> {
         -1 => Vec::new(),
         0 => {
             drop(reader);
-            let limits = Limits { memory_bytes: 0, out_bytes: 0, files: 0 };
+            let limits = Limits { memory_bytes: 0, out_bytes: 0, files: 0, counted: false };
             // A worker's environment is empty; this one's is not, and is not the point.
-            let walls = Walls { wanted: Wall::Best, standing: vec![NO_ENVIRONMENT] };
+            let walls = Walls { wanted: Wall::Best, standing: vec![NO_ENVIRONMENT], uncovered: None };
             let standing = walls.try_all(&limits);
             let bits = ALL.iter().enumerate().filter(|(_, wall)| standing.contains(*wall));
             let byte = bits.fold(0u8, |byte, (at, _)| byte | 1 << at);

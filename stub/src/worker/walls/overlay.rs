@@ -28,7 +28,7 @@ const PATH_ONLY: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CL
 const OF_THE_KERNEL: [i64; 9] =
     [0x9fa0, 0x6265_6572, 0x27_e0eb, 0x6367_7270, 0x6462_6720, 0x7472_6163, 0x7363_6673, 0x1cd1, 0xcafe_4a11];
 
-/// A directory that is granted for writing, in a dry run.
+/// A directory that is granted for writing, or one that has no overlay, in a dry run.
 pub struct Layer {
     /// Its place among the granted directories.
     pub dir: u32,
@@ -39,10 +39,9 @@ pub struct Layer {
 }
 
 /// Layers of a dry run for which there can be no overlay at all.
-pub(super) fn none(dry: Option<&Dry>, why: &str) -> Vec<Layer> {
-    let writable = dry.map(|dry| &*dry.writable).unwrap_or_default();
-    let layer = |dir: &u32| Layer { dir: *dir, missing: Some(why.to_owned()), descriptors: Vec::new() };
-    writable.iter().map(layer).collect()
+pub(super) fn none(dirs: usize, why: &str) -> Vec<Layer> {
+    let layer = |(dir, ())| Layer { dir, missing: Some(why.to_owned()), descriptors: Vec::new() };
+    (0..).zip(std::iter::repeat_n((), dirs)).map(layer).collect()
 }
 
 pub(super) struct Overlays<'a> {
@@ -83,9 +82,7 @@ impl<'a> Overlays<'a> {
                 true
             }
             Err(why) => {
-                if writable {
-                    self.layers.push(Layer { dir, missing: Some(why), descriptors: Vec::new() });
-                }
+                self.layers.push(Layer { dir, missing: Some(why), descriptors: Vec::new() });
                 false
             }
         }
