@@ -15,6 +15,7 @@ import re
 import select
 import sys
 import time
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +27,7 @@ TYPES = dict(re.findall(r"^    (\w+) = (.+)", re.sub(r"\n {6,}", " ", PAGE), re.
 ROWS = re.findall(r"^\| `(\w+)` \| (\d+) \|", PAGE, re.M)
 LIMITS = SimpleNamespace(**{name: int(number) for name, number in ROWS})
 VERSION, ENGINE, LANES = 1, {"arch": "X86_64", "profile": "Small"}, ["control", "bulk"]
+PIECES = ("Chunk", "Packed", "Copy")
 
 
 class Refused(Exception):
@@ -193,7 +195,7 @@ class Stub(Source):
     def receive(self, lane, name, value):
         when = "before" if self.node is None else "after"
         demand((name == "Welcome") == (when == "before") or name == "Bye", f"a {name} {when} the welcome")
-        demand((name == "Chunk") == (lane == "bulk"), f"a {name} in the {lane} lane")
+        demand((name in PIECES) == (lane == "bulk"), f"a {name} in the {lane} lane")
         match name:
             case "Welcome":
                 self.node, self.key, oldest = value["node"], value["controller"], value["version_min"]
@@ -206,7 +208,7 @@ class Stub(Source):
                 demand(self.credit <= LIMITS.CREDIT_MAX, f"a credit of {self.credit} bytes in all")
             case "Bye":
                 sys.exit(f"the parent ended the link: {value['message']}")
-            case "Offer" | "Chunk" | "Down":
+            case "Offer" | "Chunk" | "Packed" | "Copy" | "Down":
                 getattr(self, name.lower())(*value.values())
             case "Missing":
                 self.settle(value["hash"], "is not to be had")
@@ -225,10 +227,47 @@ class Stub(Source):
         blob.data += data[len(blob.data) - offset:]
         left = blob.size - len(blob.data)
         if size not in (None, blob.size) or left < 0 or left == 0 and blake3(blob.data) != name:
-            del self.blobs[name]
-            self.say("Dropped", {"hash": name})
-            return self.settle(name, "was damaged on its way")
+            return self.damaged(name)
         self.settle()
+
+    def packed(self, name, offset, size, dictionary, data):
+        """Pieces of which something is new, and before which nothing is missing, are inflated."""
+        known = self.known_bytes(name, offset, size, LIMITS.CHUNK_BYTES_MAX, **dictionary or {})
+        if known is not None:
+            inflate = zlib.decompressobj(-15, zdict=known)
+            try:
+                plain = inflate.decompress(data, size + 1)
+            except zlib.error:
+                plain = b""
+            good = len(plain) == size and inflate.eof and not inflate.unused_data
+            self.chunk(name, offset, plain) if good else self.damaged(name)
+
+    def copy(self, name, offset, source, at, size):
+        known = self.known_bytes(name, offset, size, LIMITS.COPY_BYTES_MAX, source, at, size)
+        if known is not None:
+            self.chunk(name, offset, known)
+
+    def known_bytes(self, name, offset, size, most, source=None, at=0, bytes=0, **renamed):
+        """What a piece refers to; None when it has nothing to give, or must not be looked at."""
+        source, blob = renamed.get("from", source), self.blobs.get(name)
+        have = len(blob.data) if blob else 0
+        if not blob or have == blob.size or offset > have or size and offset + size <= have:
+            return None
+        if not 0 < size <= most or bytes > max(LIMITS.DICTIONARY_BYTES_MAX, most):
+            return self.damaged(name)
+        other = self.blobs.get(source) if source else None
+        if source and (not other or len(other.data) != other.size):
+            kinds = self.blobs.pop(name).kinds
+            self.say("Dropped", {"hash": name})
+            return self.say("Want", {"hash": name, "kind": min(kinds)})
+        if source and at + bytes > other.size:
+            return self.damaged(name)
+        return other.data[at:at + bytes] if source else b""
+
+    def damaged(self, name):
+        del self.blobs[name]
+        self.say("Dropped", {"hash": name})
+        self.settle(name, "was damaged on its way")
 
     def settle(self, lost=None, why=None):
         """Executes the runs that have all they need, and ends those that wait for what is lost."""

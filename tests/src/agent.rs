@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::process::{kill_trees, run_tool, spawn_bound, wait_until};
 use crate::{Context, Result};
 
-const START_LIMIT: Duration = Duration::from_secs(5);
+const START_LIMIT: Duration = Duration::from_secs(20);
 
 /// A running ssh-agent; killed and reaped when dropped.
 pub struct Agent {

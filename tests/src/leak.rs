@@ -29,7 +29,7 @@ use crate::process::{self, Process, ProcessId, adopt_orphans, descendants, signa
 use crate::{Error, Result};
 
 /// How long the remains of a test may take to disappear.
-pub const LEAK_LIMIT: Duration = Duration::from_secs(5);
+pub const LEAK_LIMIT: Duration = Duration::from_secs(20);
 
 /// Remembers what there was. Dropped without [`LeakGuard::check`], it checks, and panics on a leak.
 #[must_use = "a guard that is dropped at once guards nothing"]

@@ -68,6 +68,7 @@ mkdir -p dev/shm proc sys tmp root run/sshd var/tmp var/log .old
 ln -s ../run var/run
 : >run/utmp; : >var/log/wtmp; : >var/log/btmp; : >var/log/lastlog
 chmod 1777 tmp var/tmp dev/shm
+ln -s /proc/self/fd dev/fd
 chmod 700 root
 cp -r "$prepared/." .
 for node in null:3 zero:5 full:7 random:8 urandom:9; do
@@ -84,6 +85,60 @@ umount -l /.old
 rmdir /.old
 exec $own /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config
 "#;
+
+/// The same for [`Machine::start_whole`], with the arguments of [`SETUP`]: all programs of this machine, read-only, over
+/// an /etc and a /var of its own, with an empty database of packages. What a test writes to /usr/local is its own, too.
+const SETUP_WHOLE: &str = r#"
+set -eu
+root=$1 prepared=$2 uid=$3 gid=$4 hidden=$6
+mount -t tmpfs -o mode=755,size=256m waft-machine "$root"
+cd "$root"
+for name in bin sbin lib lib32 lib64; do
+    [ -L "/$name" ] || continue
+    real=$(readlink -f "/$name"); ln -s "${real#/}" "$name"
+done
+mkdir -p usr dev/shm proc sys tmp root run/sshd run/lock etc var/tmp var/log var/cache/apt/archives/partial .old
+mkdir -p var/lib/apt/lists/partial var/lib/dpkg/info var/lib/dpkg/updates var/lib/dpkg/triggers var/spool/cron
+mount --bind /usr usr
+mount -o remount,bind,ro usr
+# A device is no program.
+for name in $hidden; do
+    for dir in sbin bin; do
+        if [ -e "usr/$dir/$name" ]; then mount --bind /dev/null "usr/$dir/$name"; fi
+    done
+done
+mount -t tmpfs -o mode=755,size=64m waft-local usr/local
+mkdir usr/local/bin usr/local/sbin
+ln -s ../run var/run
+: >run/utmp; : >var/log/wtmp; : >var/log/btmp; : >var/log/lastlog; : >var/lib/dpkg/status; : >var/lib/dpkg/available
+chmod 1777 tmp var/tmp dev/shm
+ln -s /proc/self/fd dev/fd
+chmod 700 root
+# Of ours what programs need to start, and no setting of this machine.
+for name in alternatives ld.so.cache login.defs pam.d security; do
+    if [ -e "/etc/$name" ]; then cp -a "/etc/$name" etc/; fi
+done
+mkdir -p etc/apt/apt.conf.d etc/apt/preferences.d etc/default etc/skel etc/sysctl.d etc/cron.d etc/init.d
+for level in 0 1 2 3 4 5 6 S; do mkdir "etc/rc$level.d"; done
+cp -r "$prepared/." .
+for name in null zero full random urandom; do : >"dev/$name"; mount --bind "/dev/$name" "dev/$name"; done
+mount -t proc proc proc
+mount --rbind /sys sys
+chown -R "$uid:$gid" home/*
+pivot_root . .old
+umount -l /.old
+rmdir /.old
+exec /usr/sbin/sshd -D -e -f /etc/ssh/sshd_config
+"#;
+
+/// What a machine has.
+#[derive(Clone, Copy)]
+enum Kind<'a> {
+    /// Few programs, and these.
+    Small(&'a str),
+    /// All programs but these.
+    Whole(&'a str),
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Login {
@@ -128,6 +183,16 @@ impl Machine {
         via: Option<&str>,
         programs: &str,
     ) -> Result<Self> {
+        Self::start_kind(lab, name, login, via, Kind::Small(programs))
+    }
+
+    /// With all programs of this machine but the `hidden` ones (separated by blanks), an /etc and a /var of its own to change, and a host name and kernel settings
+    /// of System V IPC of its own. Needs root.
+    pub fn start_whole(lab: &Lab, name: &str, login: Login, hidden: &str) -> Result<Self> {
+        Self::start_kind(lab, name, login, None, Kind::Whole(hidden))
+    }
+
+    fn start_kind(lab: &Lab, name: &str, login: Login, via: Option<&str>, kind: Kind<'_>) -> Result<Self> {
         process::adopt_orphans();
         let dir = lab.dir.path().join(name);
         let doing = || format!("cannot prepare {name} in {}", dir.display());
@@ -138,7 +203,7 @@ impl Machine {
         let machine = loop {
             let address = free_address().context(|| format!("no free port for {name}"))?;
             prepare(&dir.join("prepared"), lab, &host_key, address).context(doing)?;
-            match Self::launch(name, &dir, address, programs) {
+            match Self::launch(name, &dir, address, kind) {
                 Err(error)
                     if attempt < PORT_ATTEMPTS && error.to_string().contains("Address already in use") =>
                 {
@@ -151,21 +216,28 @@ impl Machine {
         Ok(machine)
     }
 
-    fn launch(name: &str, dir: &Path, address: SocketAddr, programs: &str) -> Result<Self> {
+    fn launch(name: &str, dir: &Path, address: SocketAddr, kind: Kind<'_>) -> Result<Self> {
         let log = dir.join("sshd.log");
         let [uid, gid] = ordinary_ids().map(|id| id.to_string());
         let mut command = Command::new("unshare");
         command.args(["--mount", "--pid", "--fork", "--kill-child=KILL"]);
+        let (setup, names) = match kind {
+            Kind::Small(programs) => (SETUP, programs),
+            Kind::Whole(hidden) => {
+                command.args(["--uts", "--ipc"]);
+                (SETUP_WHOLE, hidden)
+            }
+        };
         if !process::is_root() {
             command.args(["--user", "--map-root-user"]);
         }
         command
-            .args(["sh", "-c", SETUP, "sh"])
+            .args(["sh", "-c", setup, "sh"])
             .args([dir.join("root"), dir.join("prepared")])
             .args([uid, gid]);
         command
             .arg(if process::is_root() { "root" } else { "user" })
-            .arg(programs)
+            .arg(names)
             .env_clear()
             .env("PATH", PATH);
         let stderr = File::create(&log).context(|| format!("cannot make {}", log.display()))?;
@@ -224,6 +296,11 @@ impl Machine {
     /// Where this process finds what is at an absolute path there.
     pub fn path(&self, there: &str) -> PathBuf {
         self.root.join(there.trim_start_matches('/'))
+    }
+
+    /// The pid, here, of the sshd that listens: the first process there.
+    pub fn pid(&self) -> u32 {
+        self.sshd
     }
 
     /// What runs there beside the sshd that listens. As that is the first process of the pid namespace, each process

@@ -23,7 +23,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// For small programs that do no network (ssh-keygen, useradd); generous for a loaded machine.
 pub const TOOL_LIMIT: Duration = Duration::from_secs(30);
 /// How long a killed tree may need to disappear.
-const KILL_LIMIT: Duration = Duration::from_secs(5);
+const KILL_LIMIT: Duration = Duration::from_secs(20);
 
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

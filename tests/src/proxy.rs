@@ -53,6 +53,8 @@ pub enum Fault {
     Cut,
     /// Nothing passes any more, either way, and nobody is told.
     Stall,
+    /// One bit of what follows is another, once, and all goes on.
+    Flip,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -24,7 +24,7 @@ const SSHD: &str = "/usr/sbin/sshd";
 const PRIVILEGE_SEPARATION_DIR: &str = "/run/sshd";
 /// Generous: fifty of them start within a second on two quiet cores.
 pub(crate) const START_LIMIT: Duration = Duration::from_secs(20);
-const BANNER_LIMIT: Duration = Duration::from_secs(5);
+const BANNER_LIMIT: Duration = Duration::from_secs(20);
 /// Between asking the kernel for a free port and sshd's bind, someone else may take it.
 const PORT_ATTEMPTS: u32 = 3;
 

@@ -21,7 +21,7 @@ use crate::{Context, Error, Result};
 const NAME_PREFIX: &str = "waftt-";
 /// useradd and friends fail at once while another program holds the password file; so we try again, this long.
 const ACCOUNT_LIMIT: Duration = Duration::from_secs(20);
-const LOGOUT_LIMIT: Duration = Duration::from_secs(5);
+const LOGOUT_LIMIT: Duration = Duration::from_secs(20);
 
 /// How an account shall be; see [`User::with_shell`].
 pub struct UserBuilder {

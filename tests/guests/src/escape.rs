@@ -4,7 +4,7 @@
 //!   top/granted/{file, inner/file, and links that the test made}      top/outside/{file, dir}
 //! ```
 
-use crate::Report;
+use crate::report::Report;
 use crate::wasi::{
     self, CREATE, DIRECTORY, EXCLUSIVE, READ, READDIR, TRUNCATE, WRITE, link, mkdir, opens, readlink, rename,
     rmdir, stat, symlink, touch, unlink,
@@ -28,7 +28,7 @@ const OUTSIDE: [&str; 14] = [
     "proc-cwd",
 ];
 
-pub(crate) fn escape(report: &mut Report) {
+pub fn escape(report: &mut Report) {
     controls(report);
     for dir in OUTSIDE {
         for name in ["", "/", "/.", "/file", "/file/", "/dir/", "/new", "/passwd"] {
@@ -155,7 +155,7 @@ fn links_of_its_own(report: &mut Report) {
 }
 
 /// A directory that was granted for reading.
-pub(crate) fn read_only(report: &mut Report) {
+pub fn read_only(report: &mut Report) {
     report.works("read", opens("file", 0, READ));
     report.works("list", opens("inner", DIRECTORY, READDIR));
     for (what, errno) in [

@@ -1,13 +1,14 @@
 //! Using up what there is.
 
-use crate::Report;
-use crate::wasi::{READ, open, write};
+use crate::report::Report;
+use crate::wasi::{CREATE, READ, TRUNCATE, WRITE, close, open, write};
+use serde_json::Value;
 use std::hint::black_box;
 
 const MIB: usize = 1 << 20;
 
 /// Grows until it may not, and touches all of it.
-pub(crate) fn memory(report: &mut Report) {
+pub fn memory(report: &mut Report) {
     const PAGE: usize = 64 << 10;
     let mut pages = 0u64;
     loop {
@@ -24,7 +25,7 @@ pub(crate) fn memory(report: &mut Report) {
 }
 
 /// Opens one file until it may not.
-pub(crate) fn files(report: &mut Report) {
+pub fn files(report: &mut Report) {
     let mut opened = 0u64;
     let errno = loop {
         match open("file", 0, READ) {
@@ -37,21 +38,35 @@ pub(crate) fn files(report: &mut Report) {
 }
 
 /// Writes for ever.
-pub(crate) fn output(fd: u32) {
+pub fn output(fd: u32) {
     let bytes = vec![b'x'; 64 << 10];
     loop {
         let _ = write(fd, &bytes);
     }
 }
 
+/// Writes so many MiB to disk, in many files of which none is large.
+pub fn disk(report: &mut Report, params: &Value) {
+    let bytes = vec![b'x'; 64 << 10];
+    let files = params["mib"].as_u64().expect("a number") * 4;
+    for at in 0..files {
+        let fd = open(&format!("flood-{at}"), CREATE | TRUNCATE, WRITE).expect("a file");
+        for _ in 0..4 {
+            assert_eq!(write(fd, &bytes), Ok(bytes.len()), "it is written");
+        }
+        close(fd);
+    }
+    report.note("files", files);
+}
+
 /// Short lines, for ever, on both.
-pub(crate) fn lines() {
+pub fn lines() {
     loop {
         let _ = (write(1, b"\n"), write(2, b"{}\n"));
     }
 }
 
-pub(crate) fn recursion(report: &mut Report) {
+pub fn recursion(report: &mut Report) {
     fn deeper(depth: u64) -> u64 {
         let kept = black_box([depth; 16]);
         if black_box(depth) == u64::MAX { depth } else { deeper(depth + 1) + black_box(kept)[3] }
@@ -59,13 +74,13 @@ pub(crate) fn recursion(report: &mut Report) {
     report.note("depth", deeper(0));
 }
 
-pub(crate) fn spin() {
+pub fn spin() {
     loop {
         black_box(0);
     }
 }
 
 /// In a host call: an hour of `poll_oneoff`.
-pub(crate) fn sleep() {
+pub fn sleep() {
     std::thread::sleep(std::time::Duration::from_secs(3600));
 }

@@ -1,47 +1,19 @@
 //! One module with many attacks: `{"attack": NAME, ..}` chooses. Its result says what was tried, what worked although it must
 //! not (`broke`), and what did not work although it must (`lost`): a test that only sees refusals proves nothing.
 
-mod escape;
-mod flood;
+mod blob;
+mod file;
+mod net;
 mod pointer;
 mod proc;
 mod race;
 mod say;
-mod wasi;
+mod secret;
 
-use serde_json::{Value, json};
+use guests::report::Report;
+use guests::{escape, flood};
+use serde_json::Value;
 use std::io::Read;
-
-/// What came of an attack.
-#[derive(Default)]
-struct Report {
-    tried: u64,
-    broke: Vec<String>,
-    lost: Vec<String>,
-    /// What the test wants to know besides.
-    more: Vec<(&'static str, Value)>,
-}
-
-impl Report {
-    /// Must be refused.
-    fn refused(&mut self, what: impl FnOnce() -> String, errno: u16) {
-        self.tried += 1;
-        if errno == 0 {
-            self.broke.push(what());
-        }
-    }
-
-    /// Must work.
-    fn works(&mut self, what: &str, errno: u16) {
-        if errno != 0 {
-            self.lost.push(format!("{what}: error {errno}"));
-        }
-    }
-
-    fn note(&mut self, name: &'static str, value: impl Into<Value>) {
-        self.more.push((name, value.into()));
-    }
-}
 
 fn main() {
     let mut text = String::new();
@@ -55,9 +27,21 @@ fn main() {
         "swap" => race::swap(&mut report, &params),
         "open-in-a-race" => race::open(&mut report, &params),
         "proc" => proc::proc(&mut report),
+        "file" => file::file(&mut report),
+        "file-read-only" => file::read_only(&mut report, &params),
+        "file-inner" => file::inner(&mut report),
+        "file-in-a-race" => file::race(&mut report, &params),
+        "file-proc" => file::proc(&mut report),
+        "special" => file::special(&params),
+        "net" => net::net(&mut report, &params),
+        "net-names" => net::names(&mut report, &params),
+        "net-many" => net::many(&mut report, &params),
+        "net-flood" => net::flood(&params),
+        "net-silence" => net::silence(&params),
         "pointers" => pointer::pointers(&mut report, &params),
         "memory" => flood::memory(&mut report),
         "files" => flood::files(&mut report),
+        "disk" => flood::disk(&mut report, &params),
         "output" => flood::output(1),
         "log" => flood::output(2),
         "lines" => flood::lines(),
@@ -66,15 +50,14 @@ fn main() {
         "sleep" => flood::sleep(),
         "exec" => say::exec(&mut report, &params),
         "call" => say::call(&mut report, &params),
+        "blob" => blob::read(&mut report, &params),
         "deep-call" => say::deep_call(&mut report),
         "deep-result" => say::deep_result(&params),
         "say" => say::say(&params),
+        "secrets-told" => secret::told(&mut report, &params),
+        "tell-secret" => secret::tell(&mut report, &params),
         "trap" => panic!("as asked"),
         other => panic!("no such attack: {other}"),
     }
-    let mut result = json!({ "tried": report.tried, "broke": report.broke, "lost": report.lost });
-    for (name, value) in report.more {
-        result[name] = value;
-    }
-    println!("{result}");
+    println!("{}", report.result());
 }

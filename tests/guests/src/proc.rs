@@ -1,7 +1,7 @@
 //! `/proc`, granted for reading: the worker's own memory and root, its parent's, and everybody else's.
 
-use crate::Report;
-use crate::wasi::{DIRECTORY, READ, READDIR, WRITE, close, open, opens, read};
+use guests::report::Report;
+use guests::wasi::{DIRECTORY, READ, READDIR, WRITE, close, open, opens, read};
 
 /// Processes of which it is tried, the stub among them.
 const PIDS_MAX: usize = 400;

@@ -1,7 +1,7 @@
 //! Two tasks at once on one directory: one swaps a directory and a link that leads outside, the other goes through that name.
 
-use crate::Report;
-use crate::wasi::{
+use guests::report::Report;
+use guests::wasi::{
     self, CREATE, READ, WRITE, close, mkdir, opens, read, rename, rmdir, stat, symlink, unlink, write,
 };
 use serde_json::Value;

@@ -1,6 +1,6 @@
 //! What goes to the stub and to the operator.
 
-use crate::Report;
+use guests::report::Report;
 use serde_json::{Value, json};
 
 mod raw {
@@ -15,6 +15,8 @@ mod raw {
         pub(super) fn secret(request: *const u8, length: usize) -> i32;
         pub(super) fn emit(request: *const u8, length: usize) -> i32;
         pub(super) fn take(into: *mut u8, length: usize) -> i32;
+        pub(super) fn read(handle: i32, into: *mut u8, length: usize) -> i32;
+        pub(super) fn write(handle: i32, from: *const u8, length: usize) -> i32;
     }
 }
 
@@ -32,7 +34,7 @@ const CALLS: [(&str, Call); 8] = [
     ("emit", raw::emit),
 ];
 
-fn ask(function: &str, request: &[u8]) -> Result<String, i32> {
+pub(crate) fn ask(function: &str, request: &[u8]) -> Result<String, i32> {
     let (_, call) = CALLS.iter().find(|(name, _)| *name == function).expect("a function");
     // SAFETY: one live slice, which the host only reads.
     let length = unsafe { call(request.as_ptr(), request.len()) };
@@ -41,6 +43,36 @@ fn ask(function: &str, request: &[u8]) -> Result<String, i32> {
     let taken = unsafe { raw::take(reply.as_mut_ptr(), reply.len()) };
     assert_eq!(usize::try_from(taken), Ok(reply.len()), "the reply is whole");
     Ok(String::from_utf8(reply).expect("the reply is text"))
+}
+
+/// The answer to a request, which is JSON.
+pub(crate) fn reply(function: &str, request: &Value) -> Value {
+    let text = ask(function, request.to_string().as_bytes()).expect("an answer");
+    serde_json::from_str(&text).expect("the answer is JSON")
+}
+
+/// The next bytes behind a handle, or why there are none.
+pub(crate) fn read(handle: i32, buffer: &mut [u8]) -> Result<usize, String> {
+    // SAFETY: one live slice, and the host writes no further.
+    moved(unsafe { raw::read(handle, buffer.as_mut_ptr(), buffer.len()) })
+}
+
+pub(crate) fn write(handle: i32, bytes: &[u8]) -> Result<usize, String> {
+    // SAFETY: one live slice, which the host only reads.
+    moved(unsafe { raw::write(handle, bytes.as_ptr(), bytes.len()) })
+}
+
+fn moved(returned: i32) -> Result<usize, String> {
+    const FAILED: i32 = -4;
+    if returned != FAILED {
+        return usize::try_from(returned).map_err(|_| returned.to_string());
+    }
+    let mut reason = vec![0; 4096];
+    // SAFETY: as above.
+    let taken = unsafe { raw::take(reason.as_mut_ptr(), reason.len()) };
+    reason.truncate(usize::try_from(taken).unwrap_or_default());
+    let reason: Value = serde_json::from_slice(&reason).expect("a reason is JSON");
+    Err(reason["error"]["code"].as_str().unwrap_or("no code").to_owned())
 }
 
 /// Becomes a program, if it may.

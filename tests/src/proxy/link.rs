@@ -18,7 +18,7 @@ const READ_BYTES: usize = 64 * 1024;
 /// 0.1 ms, which lets a receiver be scheduled and an SSH handshake of 4 kB pass within half a second.
 const SINGLE_BYTE_PAUSE: Duration = Duration::from_micros(20);
 /// The target is on this machine.
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+const CONNECT_LIMIT: Duration = Duration::from_secs(20);
 
 pub(super) struct Link {
     settings: Settings,
@@ -231,7 +231,7 @@ impl Link {
     /// Queues a parcel behind the delay; false when no other is to follow it.
     fn enqueue(&self, direction: Direction, load: Load) -> bool {
         let due = (Instant::now() + self.delay(direction)).max(self.earliest(direction));
-        let open = matches!(load, Load::Bytes(_) | Load::Fault(Fault::Stall));
+        let open = matches!(load, Load::Bytes(_) | Load::Fault(Fault::Stall | Fault::Flip));
         let mut state = self.state();
         let lane = state.lane(direction);
         if let Load::Bytes(bytes) = &load {
@@ -244,9 +244,13 @@ impl Link {
     }
 
     fn write_loop(&self, direction: Direction, sink: &TcpStream) {
+        let mut flips = false;
         while let Some(load) = self.next_due(direction) {
             match load {
-                Load::Bytes(bytes) => {
+                Load::Bytes(mut bytes) => {
+                    if let (true, Some(first)) = (std::mem::take(&mut flips), bytes.first_mut()) {
+                        *first ^= 1;
+                    }
                     if self.hand_over(&bytes, sink).is_err() {
                         return self.cut();
                     }
@@ -257,6 +261,7 @@ impl Link {
                 }
                 Load::Fault(Fault::Cut) => return self.cut(),
                 Load::Fault(Fault::Stall) => self.set_stalled(true),
+                Load::Fault(Fault::Flip) => flips = true,
             }
         }
     }

@@ -163,7 +163,7 @@ fn a_program_is_started_in_a_dry_run_only_as_a_probe_and_then_named() -> Result<
     let exec = |allow: &[&str]| -> Result<Output> {
         let waft =
             Waft::new("exec")?.lab(&lab).args(["-t", "h1", "--check", "--format", "jsonl"]).args(allow);
-        waft.args(["--", "/bin/echo", "hello"]).limit(LIMIT).run()
+        waft.args(["--", "/bin/echo", "it's", "a  b"]).limit(LIMIT).run()
     };
     let refused = exec(&[])?.expect_code(5)?.result_of("h1")?;
     assert_eq!(
@@ -171,13 +171,25 @@ fn a_program_is_started_in_a_dry_run_only_as_a_probe_and_then_named() -> Result<
         (&json!("refused"), &json!("grant.check")),
         "{refused}"
     );
+    // The line to paste, as a shell reads it.
     let hint = refused["error"]["hint"].as_str().unwrap_or_default();
-    assert!(hint.contains(":probe"), "{hint}");
-    let asked = exec(&["--allow", "exec:/bin/echo hello:probe"])?.expect_code(0)?.result_of("h1")?;
+    let line = hint.strip_prefix("the operator did not give it: ").unwrap_or_else(|| panic!("{refused}"));
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell.args(["-c", &format!("printf '%s\\n' {line}")]);
+    let words = waft_tests::process::run_tool(shell, b"")?;
+    let words: Vec<&str> = words.lines().collect();
+    assert_eq!(words, ["--allow", r#"exec:/bin/echo it's "a  b":probe"#], "{line}");
+    let asked = exec(&words)?.expect_code(0)?.result_of("h1")?;
+    let probes = &asked["probes"];
     assert_eq!(
-        (&asked["stdout"], &asked["probes"]),
-        (&json!("hello\n"), &json!(["/bin/echo hello"])),
+        (&asked["stdout"], probes),
+        (&json!("it's a  b\n"), &json!(["/bin/echo it's a  b"])),
         "{asked}"
     );
+    let people =
+        Waft::new("exec")?.lab(&lab).args(["-t", "h1", "--check", "--", "/bin/true"]).limit(LIMIT).run()?;
+    let shown = people.expect_code(5)?;
+    let (out, err) = (shown.stdout(), shown.stderr());
+    assert!((out + &err).contains("--allow exec:/bin/true:probe"), "{shown}");
     Ok(())
 }

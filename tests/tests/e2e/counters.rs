@@ -1,5 +1,6 @@
 //! Exact counts: what crosses which link, and in how many flights.
 
+mod chunks;
 mod fan_out;
 mod memory;
 mod warm;

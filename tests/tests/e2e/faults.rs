@@ -4,7 +4,6 @@ use crate::LIMIT;
 use crate::via::behind_a_bastion;
 use rustix::process::Signal;
 use std::fs;
-use std::time::{Duration, Instant};
 use waft_tests::lab::Lab;
 use waft_tests::leak::LeakGuard;
 use waft_tests::process::{Process, descendants, signal_pid, wait_until};
@@ -48,7 +47,8 @@ fn what_is_no_module_is_told_before_anything_is_dialled() -> Result<()> {
         (file("short.wasm", b"\0asm\x01\0\0\0\x01\xff\xff"), "no valid module"),
         (file("component.wasm", b"\0asm\x0d\0\x01\0"), "component"),
         (file("import.wasm", b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x02\x09\x01\x03env\x01f\0\0"), "env.f"),
-        ("no-such-task".to_owned(), "built in are"),
+        ("no-such-task".to_owned(), "hint: built in are"),
+        ("fcts".to_owned(), "hint: did you mean `facts`? built in are"),
         ("./no-such-file.wasm".to_owned(), "cannot be read"),
     ];
     for (task, words) in cases {
@@ -261,10 +261,9 @@ fn ctrl_c_stops_everything_everywhere() -> Result<()> {
             descendants(&targets).iter().filter(|process| process.command.contains("sleep 55")).count();
         (sleeps >= 6).then_some(())
     })?;
-    let pressed = Instant::now();
     waft.interrupt();
+    // The programs sleep longer than `LIMIT`, which would end this.
     let output = waft.finish()?.expect_code(130)?;
-    assert!(pressed.elapsed() < Duration::from_secs(15), "{:?}", pressed.elapsed());
     for result in output.events_of("result")? {
         assert_eq!(result["status"], "cancelled", "{result}");
     }

@@ -13,8 +13,12 @@ use waft_tests::{Result, need_root};
 
 /// Everything readable of a process: memory, environment, open files.
 fn holds(pid: u32, needle: &[u8]) -> bool {
+    holds_some(pid, |bytes| has(bytes, needle))
+}
+
+/// The same, for whatever is looked for.
+pub(crate) fn holds_some(pid: u32, in_bytes: impl Fn(&[u8]) -> bool) -> bool {
     let proc = std::path::PathBuf::from(format!("/proc/{pid}"));
-    let in_bytes = |bytes: &[u8]| has(bytes, needle);
     if fs::read(proc.join("environ")).is_ok_and(|environ| in_bytes(&environ)) {
         return true;
     }

@@ -16,9 +16,10 @@ use waft::run::{Request, run};
 use waft::ssh::resolver::SshResolver;
 use waft::stubs::{Shelf, builtin_task};
 use waft::tree::{Endpoint, Target, shape};
-use waft_proto::id::NodeId;
-use waft_proto::msg::{Arch, Profile, StubKind};
+use waft_proto::id::{Hash, NodeId};
+use waft_proto::msg::{Arch, BlobKind, Msg, Profile, StubKind};
 use waft_proto::run::Problem;
+use waft_proto::store::Store;
 use waft_tests::lab::Lab;
 use waft_tests::waft::binary;
 use waft_tests::{Context, Error, Result};
@@ -88,12 +89,16 @@ impl Connected {
         }))
     }
 
-    /// The size of a task's artifact, which is then at hand for every run.
-    pub(crate) fn artifact_bytes(&self, request: &Request) -> Result<u64> {
+    /// A task's artifact, which is then at hand for every run.
+    pub(crate) fn artifact(&self, request: &Request) -> Result<Vec<u8>> {
         let arch = Arch::here().ok_or_else(|| Error::new("waft has no stub for this machine"))?;
         let made = artifact(&self.cache, &request.task, &request.wasm, arch, Profile::Fast);
-        let made = self.runtime.block_on(made).map_err(|problem| said(&problem))?;
-        Ok(made.len() as u64)
+        self.runtime.block_on(made).map_err(|problem| said(&problem))
+    }
+
+    /// What a task's artifact takes on the way to whoever has nothing like it.
+    pub(crate) fn artifact_bytes(&self, request: &Request) -> Result<u64> {
+        Ok(wire_bytes(BlobKind::Artifact, &[&self.artifact(request)?]))
     }
 
     /// Where artifacts are kept, and who makes them.
@@ -172,7 +177,9 @@ pub(crate) fn module(name: &str, wasm: Arc<[u8]>) -> Request {
         timeout: LIMIT,
         head: waft::run::Head::default(),
         vouched: Default::default(),
+        along: Default::default(),
         secrets: waft::secret::Sent::default(),
+        after_reboot: None,
     }
 }
 
@@ -181,6 +188,26 @@ pub(crate) fn stub_bytes(kind: StubKind) -> Result<u64> {
     let shelf = Shelf::load().map_err(|problem| said(&problem))?;
     let stub = Arch::here().and_then(|arch| Some(shelf.find(arch, kind)?.blob.bytes));
     stub.ok_or_else(|| Error::new(format!("there is no {} stub for this machine", kind.word())))
+}
+
+/// The messages by which the last of these blobs goes to whoever was sent the others before, and the bytes of each.
+pub(crate) fn messages(kind: BlobKind, blobs: &[&[u8]]) -> Vec<(Msg, u64)> {
+    let mut store = Store::new(u64::MAX);
+    let hashes: Vec<Hash> = blobs.iter().map(|blob| store.insert(kind, Arc::from(*blob))).collect();
+    let Some((last, before)) = hashes.split_last() else { return Vec::new() };
+    let has = |hash: Hash| before.contains(&hash);
+    let plan = store.compare(*last, has);
+    let (mut offset, mut sent) = (0, Vec::new());
+    while let Some((message, bytes)) = store.message(*last, offset, plan.as_ref(), has) {
+        offset += bytes;
+        sent.push((message, bytes));
+    }
+    sent
+}
+
+/// What that takes: each message to its last byte.
+pub(crate) fn wire_bytes(kind: BlobKind, blobs: &[&[u8]]) -> u64 {
+    messages(kind, blobs).iter().map(|(message, _)| message.encode().len() as u64).sum()
 }
 
 /// The hops before a host, nearest to the controller first.

@@ -2,7 +2,10 @@
 
 mod attack;
 mod audit;
+mod blobs;
+mod callees;
 mod check;
+mod component;
 mod counters;
 mod demo;
 mod direct;
@@ -10,14 +13,20 @@ mod explain;
 mod faults;
 mod home;
 mod library;
+mod malformed;
 mod matrix;
 mod node_policy;
 mod operator;
 mod other_stub;
+mod params;
 mod policy;
+mod results;
+mod script;
+mod secrets;
 mod sign;
 mod site;
 mod ssh_config;
+mod tasks;
 mod via;
 mod whole;
 

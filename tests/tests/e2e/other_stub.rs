@@ -19,8 +19,8 @@ const TARGET: &str = "t1";
 const DATA_BYTES: usize = 200_000;
 /// Far more than travels inside an order.
 const LARGE_BYTES: usize = 100_000;
-/// Before the artifact in a file of the controller's cache: a word of 8 bytes and the artifact's hash.
-const CACHE_HEADER_BYTES: usize = 8 + 32;
+/// Before the artifact in a file of the controller's cache: a word of 8 bytes, the hash of its module and its own.
+const CACHE_HEADER_BYTES: usize = 8 + 32 + 32;
 
 /// A lab whose target starts the reader where it would start an installed stub.
 fn lab(via: Option<&str>) -> Result<Lab> {

@@ -201,6 +201,30 @@ fn explain_names_the_rule_and_what_is_left() -> Result<()> {
 }
 
 #[test]
+fn explain_and_check_say_where_programs_have_to_be_confined() -> Result<()> {
+    let words =
+        ["--task", "x", "--who", "ci-1", "--signer", "release@example.com", "--allow", "exec:/usr/bin/id"];
+    let said = explain(&words)?.expect_code(0)?.stdout();
+    assert!(
+        said.contains(
+            "in site mode, where a task does not ask for `confine`, refused:\n  grant.unconfined: the rule `releases` of \
+             this node's policy starts `/usr/bin/id` only confined, and that was not asked for\n  in the node's policy, \
+             rule `releases`: unconfined = true; or in the task: \"confine\": true\n"
+        ),
+        "{said}"
+    );
+    let value = json_of(&explain(&[&words[..], &["--format", "json"]].concat())?);
+    assert_eq!(value["unconfined"], false);
+    let key = policy(&["key", "--name", "ci-1"])?.run()?.expect_code(0)?.stdout();
+    let with = |line: &str| POLICY.replace("\"time:10s\"]\n", &format!("\"time:10s\"]\n{line}")) + &key;
+    let said = check(&with(""), &[])?.expect_code(0)?.stderr();
+    assert!(said.contains("in site mode the rule `releases` starts programs only confined"), "{said}");
+    assert!(said.contains("`unconfined = true` below it"), "{said}");
+    assert!(!check(&with("unconfined = true\n"), &[])?.expect_code(0)?.stderr().contains("confined"));
+    Ok(())
+}
+
+#[test]
 fn explain_ends_with_5_when_the_run_would_be_refused() -> Result<()> {
     // A minute later the rule's hours are over.
     let late = ["--task", "facts", "--who", "bob", "--at", "2026-11-22T06:00:00Z"];

@@ -20,12 +20,12 @@ use waft_tests::user::User;
 use waft_tests::{Context, Result};
 
 /// The first build of the guests, on a busy machine.
-const BUILD_LIMIT: Duration = Duration::from_secs(120);
+const BUILD_LIMIT: Duration = Duration::from_secs(400);
 /// What no attack may read, change or remove.
 pub(super) const CANARY: &str = "the canary outside";
 
 /// The module with all attacks.
-pub(super) fn attacks() -> Result<Arc<[u8]>> {
+pub(crate) fn attacks() -> Result<Arc<[u8]>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let out = root.join("target/guests/out");
     let mut build = Command::new(root.join("scripts/build-guests.sh"));
@@ -42,7 +42,7 @@ pub(super) fn shape(name: &str) -> Arc<[u8]> {
 }
 
 /// tokio opens descriptors for signals once and keeps them: before a guard looks, they are no leak.
-pub(super) fn warm_up() -> Result<()> {
+pub(crate) fn warm_up() -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context(|| "cannot start a runtime".to_owned())?;
     let signal = async { tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child()).map(drop) };
@@ -71,9 +71,16 @@ pub(super) struct Attack {
     pub(super) params: Value,
     pub(super) allow: Vec<String>,
     pub(super) timeout: Duration,
+    pub(super) check: bool,
 }
 
 impl Attack {
+    /// As a dry run.
+    pub(super) fn check(mut self) -> Attack {
+        self.check = true;
+        self
+    }
+
     pub(super) fn allow(mut self, grant: impl Into<String>) -> Attack {
         self.allow.push(grant.into());
         self
@@ -122,16 +129,21 @@ impl Arena {
 
     /// A link to each place that grants its directory like this: `rw`, `ro`, or none.
     pub(super) fn connect(&self, access: Option<&str>) -> Result<Connected> {
+        self.connect_granting(|place| {
+            let dir = place.top.join("granted");
+            access.map(|access| format!("fs:{}:{access}", dir.display())).into_iter().collect()
+        })
+    }
+
+    /// The same with what each place gives.
+    pub(super) fn connect_granting(&self, allow: impl Fn(&Place) -> Vec<String>) -> Result<Connected> {
         let targets: Vec<Target> = self
             .places
             .iter()
             .map(|place| Target {
                 endpoint: Endpoint { wall: place.wall, ..Endpoint::named(&place.name) },
                 via: Vec::new(),
-                allow: access
-                    .map(|access| format!("fs:{}:{access}", place.top.join("granted").display()))
-                    .into_iter()
-                    .collect(),
+                allow: allow(place),
             })
             .collect();
         let mut connected = Connected::with(&self.lab, &targets)?;
@@ -149,6 +161,7 @@ impl Arena {
             params,
             allow: Vec::new(),
             timeout: Duration::from_secs(30),
+            check: false,
         }
     }
 
@@ -161,6 +174,7 @@ impl Arena {
         let mut request = module("attacks", attack.wasm);
         request.params = attack.params.to_string().into_bytes();
         (request.allow, request.timeout) = (attack.allow, attack.timeout);
+        request.check = attack.check;
         let mut results = Vec::new();
         connected.attempt(&request, |event| {
             if let (Some(target), Body::Result(result)) = (&event.target, &event.body) {
@@ -191,6 +205,11 @@ impl Arena {
 }
 
 impl Place {
+    /// Of its account, when that is another than ours.
+    pub(super) fn uid(&self) -> Option<u32> {
+        self.uid
+    }
+
     pub(super) fn granted(&self, name: &str) -> PathBuf {
         self.top.join("granted").join(name)
     }

@@ -3,6 +3,7 @@
 use super::arena::{Arena, Attack, Place, held, shape};
 use crate::library::Connected;
 use serde_json::json;
+use std::fs;
 use std::time::Duration;
 use waft::event::TargetResult;
 use waft_proto::envelope::Wall;
@@ -12,12 +13,15 @@ use waft_tests::leak::LeakGuard;
 
 /// What tasks without end are given, milliseconds.
 const SHORT_MS: u64 = 400;
+/// More than is written until somebody looks.
+const FLOOD_MIB: u64 = 1024;
 /// Open files of a task, and what its worker may have besides.
 const FILES: u64 = 40;
 const WORKERS_OWN_FILES: u64 = 24;
 
 fn module(name: &str) -> Attack {
-    Attack { wasm: shape(name), params: json!({}), allow: Vec::new(), timeout: Duration::from_secs(30) }
+    let (params, timeout) = (json!({}), Duration::from_secs(30));
+    Attack { wasm: shape(name), params, allow: Vec::new(), timeout, check: false }
 }
 
 fn code(result: &TargetResult) -> &str {
@@ -49,6 +53,38 @@ fn timed_out(place: &Place, result: &TargetResult) {
         place.name
     );
     assert_eq!((result.exit_code, result.signal), (None, None), "{}", place.name);
+}
+
+#[test]
+fn writing_to_disk_ends_at_its_limit() -> Result<()> {
+    const LIMIT_MIB: u64 = 8;
+    let arena = Arena::new()?;
+    let guard = LeakGuard::start();
+    let mut link = arena.connect(Some("rw"))?;
+    let writes =
+        |mib: u64| arena.with(json!({"attack": "disk", "mib": mib})).allow(format!("disk:{LIMIT_MIB}M"));
+    each(&arena, &mut link, writes(LIMIT_MIB / 2), |place, result| {
+        assert_eq!(held(place, result)["files"], LIMIT_MIB * 2, "{}", place.name);
+    })?;
+    // A little more than it may; and a flood, of which it must not see the end.
+    for mib in [LIMIT_MIB + 1, FLOOD_MIB] {
+        each(&arena, &mut link, writes(mib), |place, result| {
+            let said = (result.status, code(result));
+            assert_eq!(said, (Status::Failed, "limit.disk"), "{}: {result:?}", place.name);
+            assert!(message(result).contains("to disk than its 8M"), "{}: {}", place.name, message(result));
+            let last = place.granted(&format!("flood-{}", FLOOD_MIB * 4 - 1));
+            assert!(!last.exists(), "{}: all of the flood was written", place.name);
+        })?;
+        for place in &arena.places {
+            for file in fs::read_dir(place.granted("")).expect("the directory").flatten() {
+                if file.file_name().to_string_lossy().starts_with("flood-") {
+                    fs::remove_file(file.path()).expect("removed");
+                }
+            }
+        }
+    }
+    link.stop()?;
+    guard.check()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use super::arena::shape;
 use crate::LIMIT;
-use crate::library::{Connected, Ran, module};
+use crate::library::{Connected, Ran, messages, module};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::time::Duration;
 use waft::compile::artifact;
 use waft::tree::{Endpoint, Target};
 use waft_proto::id::Hash;
-use waft_proto::msg::{Arch, Profile};
+use waft_proto::msg::{Arch, BlobKind, Msg, Profile};
 use waft_proto::run::Status;
 use waft_tests::lab::Lab;
 use waft_tests::leak::LeakGuard;
@@ -100,18 +100,33 @@ fn sections(elf: &[u8]) -> Vec<(String, usize, usize)> {
     found
 }
 
-/// Bytes that touch this part and are nowhere else in the file; where in them the part is. The filter holds back what may be
-/// their beginning, so they do not begin with zeros.
-fn window(elf: &[u8], at: usize, length: usize) -> Option<(&[u8], usize)> {
-    let from = at.saturating_sub(WINDOW_BYTES - 1);
-    let to = (at + length).min(elf.len() - WINDOW_BYTES);
-    let unique = |bytes: &[u8]| {
-        bytes[..4] != [0; 4] && elf.windows(WINDOW_BYTES).filter(|other| *other == bytes).count() == 1
+/// What an artifact is on the link: where each piece of it begins, its length, and the bytes that stand for it, deflated or
+/// as they are.
+fn pieces(artifact: &[u8]) -> Vec<(usize, usize, Vec<u8>)> {
+    let mut offset = 0;
+    let piece = |(message, length): (Msg, u64)| {
+        let (Msg::Packed { bytes, .. } | Msg::Chunk { bytes, .. }) = message else {
+            panic!("{message:?} stands for bytes that nobody was sent")
+        };
+        let length = length as usize;
+        offset += length;
+        (offset - length, length, bytes)
     };
-    let first = (at..to.max(at + 1))
-        .chain(from..at)
-        .find(|start| elf.get(*start..start + WINDOW_BYTES).is_some_and(unique))?;
-    Some((&elf[first..first + WINDOW_BYTES], at.saturating_sub(first)))
+    messages(BlobKind::Artifact, &[artifact]).into_iter().map(piece).collect()
+}
+
+/// Bytes of the piece that holds this place of the artifact, about as far into it as the place is, that are nowhere else. The
+/// filter holds back what may be their beginning, so they do not begin with zeros.
+fn window(pieces: &[(usize, usize, Vec<u8>)], at: usize) -> Option<&[u8]> {
+    let (from, length, bytes) = pieces.iter().rfind(|(from, ..)| *from <= at)?;
+    let unique = |found: &&[u8]| {
+        let count = |bytes: &[u8]| bytes.windows(WINDOW_BYTES).filter(|other| other == found).count();
+        found[..4] != [0; 4] && pieces.iter().map(|(_, _, bytes)| count(bytes)).sum::<usize>() == 1
+    };
+    // The last bits of what is deflated may be nobody's.
+    let windows = bytes.len().checked_sub(2 * WINDOW_BYTES)?;
+    let near = (at - from) * windows / length;
+    (near..windows).chain(0..near).map(|start| &bytes[start..start + WINDOW_BYTES]).find(unique)
 }
 
 #[test]
@@ -130,13 +145,12 @@ fn a_bit_that_flips_on_the_way_is_found_in_every_section() -> Result<()> {
     let mut link = behind_a_filter(&lab, &stub)?;
     link.wait_joined()?;
     let made = compiled(&link, &wasm, Arch::here().expect("an engine for here"), Profile::Fast)?;
-    let sections = sections(&made);
+    let (sections, pieces) = (sections(&made), pieces(&made));
     assert!(sections.len() >= SECTIONS_MIN, "{sections:?}");
-    for (name, at, length) in &sections {
-        let (from, inside) =
-            window(&made, *at, *length).unwrap_or_else(|| panic!("{name} has no bytes of its own"));
+    for (name, at, _) in &sections {
+        let from = window(&pieces, *at).unwrap_or_else(|| panic!("{name} has no bytes of its own"));
         let mut to = from.to_vec();
-        to[inside] ^= 0x10;
+        to[WINDOW_BYTES / 2] ^= 0x10;
         set(from, &to);
         // What was damaged is not kept: each run has it sent again.
         let result = run(&mut link, &wasm)?.results.remove(0);
@@ -161,11 +175,14 @@ fn compiled(link: &Connected, wasm: &Arc<[u8]>, arch: Arch, profile: Profile) ->
     made.map(|bytes| bytes.to_vec()).map_err(|problem| Error::new(problem.message))
 }
 
-/// Lets the controller find these bytes where it keeps what its compiler made, with the right hash.
+/// Of a file in the controller's cache: a word, and the hash of the module. That of the artifact follows.
+const CACHE_MODULE_BYTES: usize = 8 + 32;
+
+/// Lets the controller find these bytes where it keeps what its compiler made, with the right hashes.
 fn plant(dir: &Path, bytes: &[u8]) {
     for file in fs::read_dir(dir).expect("the cache").flatten() {
         let known = fs::read(file.path()).expect("an artifact");
-        let planted = [&known[..8], &Hash::of(bytes).0, bytes].concat();
+        let planted = [&known[..CACHE_MODULE_BYTES], &Hash::of(bytes).0, bytes].concat();
         fs::write(file.path(), planted).expect("written");
     }
 }
@@ -207,9 +224,87 @@ fn what_was_not_made_for_this_engine_is_refused_by_the_engine() -> Result<()> {
         let code = result.problem.as_ref().map_or("", |problem| problem.code.as_str());
         assert_eq!((result.status, code), (Status::Failed, "task.artifact"), "{what}: {result:?}");
         assert!(result.stdout.is_empty(), "{what}: {result:?}");
+        let message = result.problem.as_ref().map_or("", |problem| problem.message.as_str());
+        // In words: no descriptor and no address of the stub's.
+        assert!(
+            !message.contains(" { ") && !message.contains("fd:") && !message.contains("0x0"),
+            "{what}: {message}"
+        );
+        let is_cut = matches!(what, "nothing" | "the first half" | "the header alone");
+        assert_eq!(message.contains("and the end of it is missing"), is_cut, "{what}: {message}");
     }
     plant(link.cache().1, &made);
     assert_eq!(run(&mut link, &wasm)?.results[0].status, Status::Ok);
+    link.stop()?;
+    guard.check()
+}
+
+/// The module with another sentence of the same length in it.
+fn saying(ours: &[u8], says: &[u8], other: &[u8]) -> Vec<u8> {
+    let at = ours.windows(says.len()).position(|bytes| bytes == says).expect("what it says");
+    [&ours[..at], other, &ours[at + says.len()..]].concat()
+}
+
+/// What the small module says.
+const WE_SAY: &[u8] = b"hello from a small module\n";
+/// A sentence for which the artifact differs in one piece on the link, and that is as long as before: so that the filter makes
+/// exactly the other artifact of it. What it is in the one, and in the other.
+fn twin(made: &[u8]) -> (Vec<u8>, Vec<u8>, Vec<u8>) {
+    let ours = pieces(made);
+    // Two letters of it exchanged: then it has the same letters, as often.
+    let letters = WE_SAY.len() - 1;
+    for (one, other) in (0..letters).flat_map(|one| (one + 1..letters).map(move |other| (one, other))) {
+        let mut say = WE_SAY.to_vec();
+        say.swap(one, other);
+        let theirs = pieces(&saying(made, WE_SAY, &say));
+        let mut differ = ours.iter().zip(&theirs).filter(|(a, b)| a.2 != b.2);
+        if let (Some((a, b)), None) = (differ.next(), differ.next())
+            && a.2.len() == b.2.len()
+        {
+            return (say, a.2.clone(), b.2.clone());
+        }
+    }
+    panic!("no other sentence is as long when it is deflated")
+}
+
+/// The envelope says which artifact is that of which module, and both its ends hold it.
+#[test]
+fn an_artifact_of_another_module_is_not_executed_in_its_place() -> Result<()> {
+    let lab = Lab::of(1)?;
+    super::arena::warm_up()?;
+    let guard = LeakGuard::start();
+    let ours = shape("small");
+    let stub = filtered_stub(&lab)?;
+    let dir = lab.dir.path();
+    fs::write(dir.join("from"), b"not on this link").expect("written");
+    fs::write(dir.join("to"), b"not on this link").expect("written");
+    let mut link = behind_a_filter(&lab, &stub)?;
+    link.wait_joined()?;
+    let here = Arch::here().expect("an engine for here");
+    let a = compiled(&link, &ours, here, Profile::Fast)?;
+    let (they_say, from, to) = twin(&a);
+    let theirs: Arc<[u8]> = saying(&ours, WE_SAY, &they_say).into();
+    let b = compiled(&link, &theirs, here, Profile::Fast)?;
+    assert_eq!(saying(&a, WE_SAY, &they_say), b, "the sentence is all that differs");
+    fs::write(dir.join("from"), from).expect("written");
+    fs::write(dir.join("to"), to).expect("written");
+    let swapped = run(&mut link, &ours)?.results.remove(0);
+    assert!(dir.join("changed").exists(), "the artifact did not pass");
+    let code = swapped.problem.as_ref().map_or("", |problem| problem.code.as_str());
+    assert_eq!((swapped.status, code), (Status::Failed, "blob.damaged"), "{swapped:?}");
+    assert!(swapped.stdout.is_empty(), "{swapped:?}");
+    // In the controller's cache, under the other's name: a file says whose it is.
+    let files = |wasm: &[u8]| {
+        let name = Hash::of(wasm).to_string();
+        let mut all = fs::read_dir(link.cache().1).expect("the cache").flatten().map(|file| file.path());
+        all.find(|file| file.to_string_lossy().contains(&name)).expect("its artifact")
+    };
+    let (kept, other) = (files(&ours), files(&theirs));
+    let whole = fs::read(&kept).expect("an artifact");
+    fs::copy(&other, &kept).expect("planted");
+    assert_eq!(run(&mut link, &ours)?.results.remove(0).stdout, WE_SAY);
+    assert_eq!(fs::read(&kept).expect("an artifact"), whole, "it was made again");
+    assert_eq!(run(&mut link, &theirs)?.results.remove(0).stdout, they_say);
     link.stop()?;
     guard.check()
 }

@@ -3,10 +3,16 @@
 //!
 //! One order goes to all of these at once, and the links stay: what an attack did to a stub, the next one finds.
 
-mod arena;
+pub(crate) mod arena;
+mod components;
+mod daemons;
 mod escapes;
+mod files;
 mod floods;
 mod forged;
+mod nets;
 mod page;
 mod pointers;
 mod said;
+mod special;
+mod targets;

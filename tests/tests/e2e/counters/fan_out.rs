@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use waft::event::Traffic;
+use waft_proto::limits::WINDOW_INITIAL_BYTES;
 use waft_proto::msg::StubKind;
 use waft_tests::Result;
 use waft_tests::lab::{Lab, LabBuilder};
@@ -10,13 +11,20 @@ use waft_tests::proxy::{Proxy, Settings, Snapshot};
 use waft_tests::sshd::HostSpec;
 
 use super::{RTT, undisturbed};
-use crate::library::{Connected, exec, stub_bytes};
+use crate::library::{Connected, exec, facts, stub_bytes};
 
 const MANY: usize = 50;
 /// Up, per target: its part of the dial order (address, host keys) and its signature, bytes.
 const TARGET_UP_BYTES_MAX: u64 = 400;
 /// Down, per target: hello, request for a signature, states and result, bytes.
 const TARGET_DOWN_BYTES_MAX: u64 = 1_200;
+/// Down, per target whose facts are asked for, bytes: what the project promises.
+const FACTS_DOWN_BYTES_MAX: u64 = 3_000;
+/// Credit for all of that, bytes of frames: a message of nine for each quarter of a window.
+const CREDIT_BYTES_MAX: u64 =
+    9 * (MANY as u64 * FACTS_DOWN_BYTES_MAX).div_ceil(WINDOW_INITIAL_BYTES as u64 / 4);
+/// One order, bytes of frames.
+const RUN_UP_BYTES_MAX: u64 = 480;
 /// Login, delivery line, dial order and run on the outer link, each way, bytes.
 const LINK_BYTES_MAX: u64 = 16 * 1024;
 /// What SSH and frames add to a stream: 1/100 of it.
@@ -56,8 +64,12 @@ struct Carried {
     warm: Snapshot,
     /// Of that, what is frames and not SSH.
     warm_frames: Traffic,
-    /// Size of the task's artifact.
+    /// What the task's artifact takes.
     artifact: u64,
+    /// For facts of all hosts, once they were asked before.
+    facts: Snapshot,
+    /// Of that, what is frames and not SSH.
+    facts_frames: Traffic,
 }
 
 fn cold_and_warm(count: usize) -> Result<Carried> {
@@ -73,8 +85,14 @@ fn cold_and_warm(count: usize) -> Result<Carried> {
     all(&mut connected)?;
     let cold = outer(&lab).snapshot();
     let (ran, warm) = undisturbed(&lab, &mut connected, all, all)?;
+    let told = facts()?;
+    let asked = |connected: &mut Connected| connected.run(&told);
+    asked(&mut connected)?;
+    let (told, facts) = undisturbed(&lab, &mut connected, asked, asked)?;
+    assert_eq!(told.results.len(), count);
+    let (facts, facts_frames) = (facts[0], told.frames);
     connected.stop()?;
-    Ok(Carried { cold, warm: warm[0], warm_frames: ran.frames, artifact })
+    Ok(Carried { cold, warm: warm[0], warm_frames: ran.frames, artifact, facts, facts_frames })
 }
 
 #[test]
@@ -92,6 +110,12 @@ fn fifty_targets_cost_the_outer_link_two_stubs_one_module_and_one_run() -> Resul
     // The order names its targets as one range: for all of them it is one, as long as for one.
     assert_eq!(many.warm_frames.up, one.warm_frames.up, "{:?} {:?}", many.warm, one.warm);
     assert_eq!((many.warm.up_bytes, many.warm.flights), (one.warm.up_bytes, one.warm.flights));
+    // Facts of fifty hosts: one order up, and from each host its own.
+    // Credit for what came goes up as well.
+    let more = many.facts_frames.up - one.facts_frames.up;
+    assert!(more <= CREDIT_BYTES_MAX, "{more} bytes up: {:?} {:?}", many.facts, one.facts);
+    assert!(many.facts_frames.up < RUN_UP_BYTES_MAX, "{:?}", many.facts_frames);
+    assert!(many.facts.down_bytes < MANY as u64 * FACTS_DOWN_BYTES_MAX, "{:?}", many.facts);
     Ok(())
 }
 

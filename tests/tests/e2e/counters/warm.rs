@@ -6,7 +6,8 @@ use waft_tests::proxy::Settings;
 use waft_tests::sshd::HostSpec;
 
 use super::{RTT, marks, since, undisturbed};
-use crate::library::{Connected, exec, facts};
+use crate::library::{Connected, exec, facts, wire_bytes};
+use waft_proto::msg::BlobKind;
 
 /// What a run may add to a link in each direction besides input and output, bytes, SSH's part and the record
 /// of its one host call included.
@@ -54,7 +55,10 @@ fn three_hops_deep_a_module_crosses_each_link_once_and_then_never_again() -> Res
     let mut connected = Connected::to(&lab, &["d"])?;
     // The module under count prints nothing: how output falls into packets is no part of this.
     let (other, module) = (facts()?, exec(&TRUE)?);
-    let artifact = connected.artifact_bytes(&module)?;
+    // Both are Rust and share a library: what the first brought is not sent again.
+    let artifacts = [connected.artifact(&other)?, connected.artifact(&module)?];
+    let artifact = wire_bytes(BlobKind::Artifact, &[&artifacts[0], &artifacts[1]]);
+    assert!(artifact < connected.artifact_bytes(&module)?);
     connected.run(&other)?;
 
     let marks = marks(&lab);

@@ -1,6 +1,7 @@
 //! Targets that make it hard to bring a stub.
 
 use super::{PLACES, Place, TARGET, exec, held, target};
+use crate::component::made::guest;
 use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 use waft_tests::lab::Lab;
 use waft_tests::leak::LeakGuard;
 use waft_tests::sshd::HostSpec;
-use waft_tests::waft::Waft;
+use waft_tests::waft::{Output, Waft};
 use waft_tests::{Result, need_root};
 
 /// A directory of tools and a forced command that lets a login see nothing else in its PATH.
@@ -112,6 +113,10 @@ fn directories_that_cannot_take_a_program_are_named() -> Result<()> {
     guard.check()
 }
 
+/// A namespace of pids has a sysctl of its own: memfds cannot be executed in there.
+const NO_MEMFD: &str = "if [ -z \"$INSIDE\" ]; then INSIDE=1 exec unshare --mount --pid --fork --kill-child --mount-proc \"$0\"; fi\n\
+                        echo 2 > /proc/sys/vm/memfd_noexec || exit 99";
+
 #[test]
 fn a_stub_goes_where_it_can() -> Result<()> {
     need_root!("namespaces of its own");
@@ -119,16 +124,13 @@ fn a_stub_goes_where_it_can() -> Result<()> {
     let simple = Tools::of(&[&BASE[..], &["gzip"]].concat());
     let perl = Tools::of(&[&BASE[..], &["gzip", "perl"]].concat());
     let python = Tools::of(&[&BASE[..], &["python3"]].concat());
-    // A namespace of pids has a sysctl of its own: memfds cannot be executed in there.
-    let no_memfd = "if [ -z \"$INSIDE\" ]; then INSIDE=1 exec unshare --mount --pid --fork --kill-child --mount-proc \"$0\"; fi\n\
-                    echo 2 > /proc/sys/vm/memfd_noexec || exit 99";
-    let all_noexec = format!("{no_memfd}\n/bin/mount -t tmpfs -o noexec none /dev/shm");
+    let all_noexec = format!("{NO_MEMFD}\n/bin/mount -t tmpfs -o noexec none /dev/shm");
     for place in PLACES {
         for (case, host, way) in [
             ("no perl, no python", simple.host(""), "dir:/dev/shm"),
             ("perl", perl.host(""), "memfd"),
             ("python, no gzip", python.host(""), "memfd"),
-            ("memfds are not executed", perl.host(no_memfd), "dir:/dev/shm"),
+            ("memfds are not executed", perl.host(NO_MEMFD), "dir:/dev/shm"),
         ] {
             let lab = place.lab(host).start()?;
             let ping = Waft::new("ping")?.lab(&lab).args(["-t", TARGET, "--format", "json"]);
@@ -137,7 +139,40 @@ fn a_stub_goes_where_it_can() -> Result<()> {
             held(&format!("{place:?}, {case}"), &lab, exec(&lab, "true")?.run()?, &["ok"], 0)?;
         }
         refused("nothing is executed", place, perl.host(&all_noexec), "", "delivery.dir", "/dev/shm")?;
-        refused("memory only", place, perl.host(no_memfd), "no_disk = true", "delivery.no_disk", "memfd")?;
+        refused("memory only", place, perl.host(NO_MEMFD), "no_disk = true", "delivery.no_disk", "memfd")?;
+    }
+    guard.check()
+}
+
+/// What runs components comes as bytes, and is started from memory or not at all.
+#[test]
+fn where_memfds_are_not_executed_no_component_runs_and_modules_do() -> Result<()> {
+    need_root!("namespaces of its own");
+    let guard = LeakGuard::start();
+    let perl = Tools::of(&[&BASE[..], &["gzip", "perl"]].concat());
+    let component = perl.dir.path().join("component.wasm");
+    fs::write(&component, guest()?).expect("written");
+    let run = |lab: &Lab| -> Result<Output> {
+        let waft = Waft::new("run")?.lab(lab).args(["-t", TARGET, "--format", "jsonl"]);
+        waft.arg(component.display().to_string()).limit(super::DEADLINE).run()
+    };
+    for place in PLACES {
+        for (case, before, status, exit) in [("plain", "", "ok", 0), ("no memfd", NO_MEMFD, "failed", 3)] {
+            let lab = place.lab(perl.host(before)).start()?;
+            let case = format!("{place:?}, {case}");
+            let result = held(&case, &lab, run(&lab)?, &[status], exit)?;
+            if status == "failed" {
+                held(&case, &lab, exec(&lab, "true")?.run()?, &["ok"], 0)?;
+                assert_eq!(result["error"]["code"], "worker.start", "{case}: {result}");
+                assert!(result["error"]["hint"].to_string().contains("vm.memfd_noexec"), "{case}: {result}");
+                let message = result["error"]["message"].as_str().unwrap_or_default();
+                assert!(
+                    message.starts_with("no worker can be started on `t1` for task `component`"),
+                    "{case}: {result}"
+                );
+                assert!(message.contains("ermission denied"), "{case}: {result}");
+            }
+        }
     }
     guard.check()
 }

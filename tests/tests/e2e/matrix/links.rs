@@ -32,7 +32,7 @@ fn phases() -> Result<[(&'static str, u64, &'static [&'static str]); 6]> {
         ("login", 2_500, BEFORE),
         ("delivery", leaf / 2, BEFORE),
         ("end of the delivery", leaf - 10_000, BEFORE),
-        ("fetch of the artifact", leaf + 100_000, EITHER),
+        ("fetch of the artifact", leaf + 50_000, EITHER),
     ])
 }
 

@@ -53,7 +53,7 @@ fn two_people_approve_one_run_and_no_other() -> Result<()> {
     assert!(both.contains("good: amy ") && both.contains("good: bob "), "{both}");
 
     for (arguments, why) in [
-        (&["--allow", "facts", "-p", "x=1"][..], "the parameters are blake3:"),
+        (&["--allow", "facts", "-p", "filter=kernel"][..], "the parameters are blake3:"),
         (&[], "the grant `facts` is approved and not given"),
         (&["--allow", "facts", "-t", "ops@web1.invalid"], "the target `ops@web1.invalid` is not approved"),
     ] {

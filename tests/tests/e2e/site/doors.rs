@@ -74,9 +74,11 @@ fn tool(place: &Place, name: &str, words: &[&str], input: &str) -> Result<Finish
     process::run(command, input.as_bytes(), SSH_LIMIT)
 }
 
-/// A port that is free now.
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port")
+/// Two ports that are free, at the lab's own address, where no other test takes them.
+fn free(place: &Place) -> [SocketAddr; 2] {
+    let ip = place.lab.host("web1").sshd_address.ip();
+    let both = [(); 2].map(|()| TcpListener::bind((ip, 0)).expect("a port"));
+    both.map(|listener| listener.local_addr().expect("an address"))
 }
 
 /// What comes first from there, after this was said.
@@ -154,7 +156,7 @@ fn files_cannot_be_fetched_or_left_there() -> Result<()> {
 fn nothing_is_forwarded_from_here_to_there() -> Result<()> {
     need_root!("accounts of their own");
     only_open(|place| {
-        let (local, dynamic) = (free(), free());
+        let [local, dynamic] = free(place);
         let sshd = place.lab.host("web1").sshd_address;
         let forward = format!("{local}:{sshd}");
         let socks = dynamic.to_string();

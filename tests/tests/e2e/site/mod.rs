@@ -1,11 +1,18 @@
 //! Site mode: a stub that is installed, and that a key can start and nothing else, on a real sshd.
 
+mod calls;
+mod code;
+mod compiler;
 mod doors;
 mod installed;
 mod lies;
 mod orders;
 mod page;
+mod programs;
+mod relay;
 mod rig;
+mod rules;
+mod sealed;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -14,7 +21,10 @@ use std::path::{Path, PathBuf};
 use crate::LIMIT;
 use serde_json::Value;
 use tempfile::TempDir;
-use waft_tests::lab::Lab;
+use waft_proto::id::Hash;
+use waft_proto::limits::CHUNK_BYTES_MAX;
+use waft_proto::msg::Msg;
+use waft_tests::lab::{Lab, LabBuilder};
 use waft_tests::sshd::HostSpec;
 use waft_tests::user::User;
 use waft_tests::waft::{Output, Waft};
@@ -29,6 +39,7 @@ const RULES: &str = r#"
 name = "look"
 tasks = ["exec"]
 grants = ["exec:/bin/echo *", "exec:/usr/bin/echo *", "time:30s"]
+unconfined = true
 
 [[rule]]
 name = "facts"
@@ -61,13 +72,18 @@ struct Place {
 impl Place {
     /// `options` of the host; authorized_keys is written by [`Place::admit`].
     fn start(change: impl FnOnce(HostSpec) -> HostSpec) -> Result<Place> {
+        Place::start_beside(Lab::builder(), change)
+    }
+
+    /// In a lab with other hosts.
+    fn start_beside(lab: LabBuilder, change: impl FnOnce(HostSpec) -> HostSpec) -> Result<Place> {
         let doing = || "cannot prepare an installed stub".to_owned();
         let dir = tempfile::Builder::new().prefix("waft-site-").tempdir().context(doing)?;
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).context(doing)?;
         let account = User::with_shell("/bin/sh").file(".ssh/rc", "touch ~/rc-ran\n").create()?;
         let keys = dir.path().join("authorized_keys").to_string_lossy().into_owned();
         let spec = HostSpec::new("web1").login(&account).option("AuthorizedKeysFile", keys);
-        let lab = Lab::builder().host(change(spec)).start()?;
+        let lab = lab.host(change(spec)).start()?;
         fs::copy(stub()?, dir.path().join("waft-stub")).context(doing)?;
         let state = dir.path().join("state");
         fs::create_dir(&state).context(doing)?;
@@ -131,6 +147,20 @@ impl Place {
         Ok(self.waft(&["policy", "key", "--name", WHO])?.run()?.expect_code(0)?.stdout())
     }
 
+    /// With this policy instead, below the line of the controller.
+    fn rules(&self, top: &str, rules: &str) -> Result<()> {
+        self.policy(&format!("{top}{}{rules}", self.controller()?))
+    }
+
+    /// `waft run` of a module of this text, called `name`, and what came of it.
+    fn run(&self, name: &str, wat: &str, words: &[&str]) -> Result<Value> {
+        let file = self.path(&format!("{name}.wasm"));
+        let module = wat::parse_str(wat).map_err(|error| Error::new(error.to_string()))?;
+        fs::write(&file, module).context(|| "a module".to_owned())?;
+        let waft = self.waft(&["run"])?.lab(&self.lab).args(["-t", "web1", "--format", "jsonl"]);
+        waft.args(words).arg(&file).run()?.result_of("web1")
+    }
+
     /// `waft exec` of this, and its exit code.
     fn exec(&self, argv: &[&str]) -> Result<(Value, Output)> {
         let waft = self.waft(&["exec"])?.lab(&self.lab).args(["-t", "web1", "--format", "jsonl", "--"]);
@@ -149,4 +179,21 @@ impl Place {
 /// Status, and the code of the problem.
 fn told(result: &Value) -> (&str, &str) {
     (result["status"].as_str().unwrap_or_default(), result["error"]["code"].as_str().unwrap_or_default())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Artifact and module alike come deflated, a piece at a time. Of the first one what tells its size, and the same for another:
+/// behind the hash, and up to the mark that there is no dictionary.
+fn first_pieces() -> [Vec<u8>; 2] {
+    let most = CHUNK_BYTES_MAX as u32;
+    [most, most - 1].map(|size| {
+        let bytes = Vec::new();
+        let mut message =
+            Msg::Packed { hash: Hash([0; 32]), offset: 0, size, dictionary: None, bytes }.encode();
+        message.pop();
+        message.split_off(1 + 32)
+    })
 }

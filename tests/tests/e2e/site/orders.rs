@@ -3,6 +3,7 @@
 
 use super::rig::{PARAMS, Rig, envelope, now};
 use super::{Place, WHO};
+use crate::component::made::guest;
 use ed25519_dalek::SigningKey;
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,7 @@ use waft_tests::{Result, need_root};
 use waft_trust::Approval;
 
 /// Says hello.
-const TASK: &str = r#"(module
+pub(super) const TASK: &str = r#"(module
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
   (memory (export "memory") 1)
   (data (i32.const 0) "\10\00\00\00\06\00\00\00")
@@ -26,16 +27,16 @@ const TASK: &str = r#"(module
   (func (export "_start") (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#;
 
 /// Who signs here.
-struct Desk {
-    place: Place,
+pub(super) struct Desk {
+    pub(super) place: Place,
     controller: SigningKey,
     module: Vec<u8>,
-    hash: Hash,
+    pub(super) hash: Hash,
 }
 
 impl Desk {
     /// With a policy of these lines, that knows the controller and the signers.
-    fn start(lines: &str) -> Result<Desk> {
+    pub(super) fn start(lines: &str) -> Result<Desk> {
         let place = Place::start(|spec| spec)?;
         let controller = SigningKey::from_bytes(&[42; 32]);
         let module = wat::parse_str(TASK).expect("a module");
@@ -47,18 +48,22 @@ impl Desk {
             signers.push_str(&format!("{name}@example.com {}\n", key.public_without_comment()));
         }
         desk.key("stranger")?;
-        let (allowed, revoked) = (desk.place.path("allowed"), desk.place.path("revoked"));
-        fs::write(&allowed, signers).expect("written");
-        fs::copy(desk.place.path("old.pub"), &revoked).expect("written");
-        let known = key_text(&desk.controller.verifying_key().to_bytes());
+        fs::write(desk.place.path("allowed"), signers).expect("written");
+        fs::copy(desk.place.path("old.pub"), desk.place.path("revoked")).expect("written");
+        desk.policy("", lines)?;
+        Ok(desk)
+    }
+
+    /// What the policy says below its `[revoked]`, and after the controller.
+    pub(super) fn policy(&self, revoked: &str, lines: &str) -> Result<()> {
+        let known = key_text(&self.controller.verifying_key().to_bytes());
         let policy = format!(
             "precompiled = \"deny\"\nallowed_signers = \"{}\"\nnames = [\"web1\"]\n[revoked]\nkeys = [\"{}\"]\n\
-             [[controller]]\nname = \"{WHO}\"\nkey = \"{known}\"\n{lines}",
-            allowed.display(),
-            revoked.display()
+             {revoked}[[controller]]\nname = \"{WHO}\"\nkey = \"{known}\"\n{lines}",
+            self.place.path("allowed").display(),
+            self.place.path("revoked").display()
         );
-        desk.place.policy(&policy)?;
-        Ok(desk)
+        self.place.policy(&policy)
     }
 
     fn key(&self, name: &str) -> Result<KeyPair> {
@@ -74,37 +79,37 @@ impl Desk {
         Ok(Bytes(block.bytes().expect("a good one")))
     }
 
-    fn task(&self, name: &str) -> Result<Bytes> {
+    pub(super) fn task(&self, name: &str) -> Result<Bytes> {
         self.sign(name, "waft-task", waft_trust::task_message(&self.hash.0).as_bytes())
     }
 
-    fn rig(&self) -> Result<Rig> {
+    pub(super) fn rig(&self) -> Result<Rig> {
         let mut rig = Rig::connect(&self.place, &self.controller)?;
         assert!(rig.hello.compiles);
         rig.offer(BlobKind::Task, &self.module);
         Ok(rig)
     }
 
-    fn seal(&self, envelope: &Envelope) -> (Vec<u8>, Vec<u8>) {
+    pub(super) fn seal(&self, envelope: &Envelope) -> (Vec<u8>, Vec<u8>) {
         envelope.seal(&self.controller).expect("sealed")
     }
 
-    fn run(&self, rig: &mut Rig, change: impl FnOnce(&mut Envelope)) -> Result<(Outcome, String)> {
+    pub(super) fn run(&self, rig: &mut Rig, change: impl FnOnce(&mut Envelope)) -> Result<(Outcome, String)> {
         let mut envelope = envelope(self.hash, Vec::new());
         change(&mut envelope);
         rig.order(&self.seal(&envelope))
     }
 }
 
-fn code(outcome: &Outcome) -> &str {
+pub(super) fn code(outcome: &Outcome) -> &str {
     outcome.problem.as_ref().map_or("", |problem| problem.code.as_str())
 }
 
-fn is_ok((outcome, stdout): &(Outcome, String)) {
+pub(super) fn is_ok((outcome, stdout): &(Outcome, String)) {
     assert_eq!((outcome.status, stdout.as_str()), (Status::Ok, "hello\n"), "{outcome:?}");
 }
 
-const SIGNED: &str = "[[rule]]\nname = \"signed\"\nsigners = [\"release@example.com\"]\n";
+pub(super) const SIGNED: &str = "[[rule]]\nname = \"signed\"\nsigners = [\"release@example.com\"]\n";
 
 #[test]
 fn a_module_runs_when_who_should_has_signed_it_and_the_node_compiles_it() -> Result<()> {
@@ -152,8 +157,12 @@ fn machine_code_of_others_is_not_taken() -> Result<()> {
     let mut rig = desk.rig()?;
     let code_of = b"\x7fELF, as if somebody had compiled it".to_vec();
     let hash = rig.offer(BlobKind::Artifact, &code_of);
-    let artifact =
-        waft_proto::envelope::Artifact { engine: rig.hello.engine, hash, bytes: code_of.len() as u64 };
+    let artifact = waft_proto::envelope::Artifact {
+        engine: rig.hello.engine,
+        hash,
+        bytes: code_of.len() as u64,
+        worker: None,
+    };
     // Beside the module it is not looked at.
     is_ok(&desk.run(&mut rig, |envelope| envelope.artifacts = vec![artifact])?);
     // In the place of the module it is none.
@@ -166,6 +175,33 @@ fn machine_code_of_others_is_not_taken() -> Result<()> {
         envelope.artifacts = vec![artifact];
     })?;
     assert_eq!(outcome.status, Status::Failed, "{outcome:?}");
+    Ok(())
+}
+
+/// The node has in itself what runs components, and compiles them.
+#[test]
+fn a_signed_component_runs_and_what_would_run_it_is_not_taken() -> Result<()> {
+    need_root!("an account of its own");
+    let mut desk = Desk::start(SIGNED)?;
+    desk.module = guest()?.to_vec();
+    desk.hash = Hash::of(&desk.module);
+    let mut rig = desk.rig()?;
+    let good = desk.task("release")?;
+    let (refused, _) = desk.run(&mut rig, |_| {})?;
+    assert_eq!((refused.status, code(&refused)), (Status::Refused, "policy.no_rule"), "{refused:?}");
+    // As the controller states it; nobody offers either.
+    let artifact = waft_proto::envelope::Artifact {
+        engine: rig.hello.engine,
+        hash: Hash::of(b"machine code"),
+        bytes: 1,
+        worker: Some(Hash::of(b"a program")),
+    };
+    let (outcome, stdout) = desk.run(&mut rig, |envelope| {
+        envelope.task_signatures = vec![good];
+        envelope.artifacts = vec![artifact];
+    })?;
+    assert_eq!(outcome.status, Status::Ok, "{outcome:?}");
+    assert!(stdout.contains("\"args\":[\"hello\"]"), "{stdout}");
     Ok(())
 }
 
@@ -288,7 +324,7 @@ fn a_file_of_signers_that_is_missing_or_wrong_refuses_all() -> Result<()> {
     Ok(())
 }
 
-fn mode(path: &Path, mode: u32) {
+pub(super) fn mode(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("a mode");
 }

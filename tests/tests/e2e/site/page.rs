@@ -72,6 +72,55 @@ fn the_package_has_what_it_says_and_belongs_to_root() -> Result<()> {
 }
 
 #[test]
+fn the_package_can_be_upgraded_removed_and_purged_and_what_is_the_sites_stays() -> Result<()> {
+    need_root!("dpkg for another root directory");
+    let dir = tempfile::tempdir().context(|| "a directory".to_owned())?;
+    let (deb, root, tree) = (dir.path().join("one.deb"), dir.path().join("root"), dir.path().join("tree"));
+    package(&deb)?;
+    let tool = |program: &str, words: &[&str], paths: &[&Path]| -> Result<String> {
+        let mut command = Command::new(program);
+        command.args(words).args(paths);
+        run_tool(command, b"")
+    };
+    // The next release, as dpkg sees it.
+    tool("dpkg-deb", &["--raw-extract"], &[&deb, &tree])?;
+    let control = fs::read_to_string(tree.join("DEBIAN/control")).expect("it");
+    let version = control.lines().find(|line| line.starts_with("Version: ")).expect("a version");
+    fs::write(tree.join("DEBIAN/control"), control.replace(version, "Version: 99.0.0")).expect("written");
+    let next = dir.path().join("next.deb");
+    tool("dpkg-deb", &["--root-owner-group", "-Zgzip", "-z1", "--build"], &[&tree, &next])?;
+
+    for made in ["var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers"] {
+        fs::create_dir_all(root.join(made)).expect("a directory");
+    }
+    fs::write(root.join("var/lib/dpkg/status"), "").expect("written");
+    let at = format!("--root={}", root.display());
+    let (policy, state) = (root.join("etc/waft/policy.toml"), root.join("var/lib/waft/ops/node.key"));
+    tool("dpkg", &[&at, "--install"], &[&deb])?;
+    let stub = root.join("usr/bin/waft-stub");
+    assert!(stub.exists() && !policy.exists(), "a policy is the site's to write");
+    fs::write(&policy, "version = 1\n").expect("written");
+    fs::create_dir_all(state.parent().expect("its directory")).expect("a directory");
+    fs::write(&state, "key").expect("written");
+    let is_kept = || {
+        fs::read_to_string(&policy).is_ok_and(|text| text == "version = 1\n")
+            && fs::read_to_string(&state).is_ok_and(|text| text == "key")
+    };
+    tool("dpkg", &[&at, "--install"], &[&next])?;
+    let shown = tool("dpkg-query", &[&at, "--show", "waft-stub"], &[])?;
+    assert!(shown.contains("99.0.0") && stub.exists() && is_kept(), "{shown}");
+    for way in ["--remove", "--purge"] {
+        tool("dpkg", &[&at, way, "waft-stub"], &[])?;
+        assert!(!stub.exists() && !root.join("usr/share/doc/waft-stub").exists() && is_kept(), "{way}");
+        // What was removed is there again before it is purged.
+        if way == "--remove" {
+            tool("dpkg", &[&at, "--install"], &[&deb])?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn the_block_of_the_page_locks_a_key_in() -> Result<()> {
     need_root!("a machine of its own, with accounts");
     let block = block();
@@ -132,23 +181,63 @@ fn the_block_of_the_page_locks_a_key_in() -> Result<()> {
     Ok(())
 }
 
+/// `auditctl` of the machine, if it has one and the kernel answers it.
+fn auditctl(words: &[&str]) -> Option<process::Finished> {
+    let mut command = Command::new("auditctl");
+    command.args(words);
+    process::run(command, b"", SSH_LIMIT).ok().filter(|done| done.status.success())
+}
+
+#[test]
+fn rules_for_auditd_are_taken_by_the_kernel() -> Result<()> {
+    need_root!("rules of the kernel's audit");
+    let Some(before) = auditctl(&["-l"]) else {
+        eprintln!("SKIPPED: there is no auditctl here, or this kernel has no audit (apt-get install auditd)");
+        return Ok(());
+    };
+    if before.stdout_text().contains("waft-") {
+        eprintln!("SKIPPED: rules of waft are loaded on this machine, and would be lost");
+        return Ok(());
+    }
+    let file = root().join("packaging/auditd/waft.rules");
+    let text = fs::read_to_string(&file).expect("the rules");
+    let rules: Vec<&str> = text.lines().filter(|line| line.starts_with('-')).collect();
+    let loaded = auditctl(&["-R", &file.display().to_string()]).is_some();
+    let listed = auditctl(&["-l"]).map(|done| done.stdout_text()).unwrap_or_default();
+    for rule in &rules {
+        let words: Vec<&str> = rule.split(' ').collect();
+        let undo = if words.first() == Some(&"-w") { "-W" } else { "-d" };
+        let done = auditctl(&[&[undo], words.get(1..).unwrap_or_default()].concat());
+        assert!(done.is_some(), "{rule} is still loaded, or never was: {listed}");
+    }
+    assert!(loaded && listed.matches("waft-").count() >= rules.len(), "{listed}");
+    assert_eq!(auditctl(&["-l"]).map(|done| done.stdout_text()), Some(before.stdout_text()));
+    Ok(())
+}
+
 #[test]
 fn rules_for_monitors_have_what_their_formats_demand() -> Result<()> {
     let read = |name: &str| fs::read_to_string(root().join("packaging").join(name)).expect(name);
     let falco = read("falco/waft.yaml");
-    let rules = falco.split("\n- rule: ").skip(1);
+    let rules: Vec<&str> = falco.split("\n- rule: ").skip(1).collect();
+    assert!(!rules.is_empty(), "{falco}");
     for rule in rules {
         for key in ["desc:", "condition:", "output:", "priority:"] {
             assert!(rule.lines().any(|line| line.trim_start().starts_with(key)), "{key} is missing: {rule}");
         }
     }
-    for line in read("auditd/waft.rules").lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    let lines = |name: &str| -> Vec<String> {
+        let text = read(name);
+        let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let lines: Vec<String> = lines.map(str::to_owned).collect();
+        assert!(!lines.is_empty(), "{name}: {text}");
+        lines
+    };
+    for line in lines("auditd/waft.rules") {
         assert!(line.starts_with("-w /") || line.starts_with("-a always,exit "), "{line}");
         assert!(line.contains(" -k waft-"), "{line}");
     }
-    for line in
-        read("fapolicyd/80-waft.rules").lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for line in lines("fapolicyd/80-waft.rules") {
         assert!(line.starts_with("allow perm=") && line.matches(" : ").count() == 1, "{line}");
     }
     Ok(())

@@ -12,6 +12,7 @@ use waft_proto::envelope::{Artifact, Envelope, Wall};
 use waft_proto::id::{Hash, NodeId, NodeRange, RunId};
 use waft_proto::msg::{BlobKind, Hello, Input, Order, Outcome, PREAMBLE, Report, Run, StubKind};
 use waft_proto::node::{Event, Node, Peer};
+use waft_tests::lab::Lab;
 use waft_tests::process::{kill_trees, spawn_bound};
 use waft_tests::{Context, Error, Result};
 
@@ -21,6 +22,9 @@ const STEP: Duration = Duration::from_millis(20);
 pub(super) fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs()
 }
+
+/// An envelope and its signature.
+pub(super) type Sealed = (Vec<u8>, Vec<u8>);
 
 /// A link to the stub of a place.
 pub(super) struct Rig {
@@ -35,8 +39,12 @@ pub(super) struct Rig {
 impl Rig {
     /// Logs in, as the controller with that key.
     pub(super) fn connect(place: &Place, key: &SigningKey) -> Result<Rig> {
-        let line = "exec /usr/bin/waft-stub --link installed";
-        let mut command = place.lab.ssh_command(&place.lab.ssh_config, &["web1", line]);
+        Rig::start(&place.lab, "web1", "exec /usr/bin/waft-stub --link installed", key)
+    }
+
+    /// The same with any host of a lab, where this line starts a stub.
+    pub(super) fn start(lab: &Lab, host: &str, line: &str, key: &SigningKey) -> Result<Rig> {
+        let mut command = lab.ssh_command(&lab.ssh_config, &[host, line]);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut ssh = spawn_bound(command).context(|| "ssh".to_owned())?;
         let mut out = ssh.stdout.take().expect("a pipe");
@@ -59,7 +67,7 @@ impl Rig {
         };
         let mut node = Node::root(0, now());
         node.expect(NODE, NODE, StubKind::Leaf);
-        node.attach(NODE, "web1".to_owned(), key.verifying_key().to_bytes(), None, 0);
+        node.attach(NODE, host.to_owned(), key.verifying_key().to_bytes(), None, 0);
         node.started(NODE, 0);
         node.handle_bytes(Peer::Child(NODE), &first[at..], 0);
         let mut rig =
@@ -112,8 +120,26 @@ impl Rig {
         self.node.store().insert(kind, bytes.into())
     }
 
+    /// What comes of orders that are given at once, by their runs.
+    pub(super) fn orders(&mut self, sealed: &[(RunId, Sealed)]) -> Result<Vec<(RunId, Outcome)>> {
+        let at = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        for (_, (envelope, signature)) in sealed {
+            let input = Input::Inline(PARAMS.to_vec());
+            let run = Run { envelope: envelope.clone(), signature: signature.clone(), input };
+            self.node.order(vec![NodeRange::one(NODE)], Order::Run(run), at);
+        }
+        let mut ended = Vec::new();
+        while ended.len() < sealed.len() {
+            ended.push(self.until(|report| match report {
+                Report::Result { run, outcome, .. } => Some((*run, (**outcome).clone())),
+                _ => None,
+            })?);
+        }
+        Ok(ended)
+    }
+
     /// What comes of an order, and the standard output.
-    pub(super) fn order(&mut self, (envelope, signature): &(Vec<u8>, Vec<u8>)) -> Result<(Outcome, String)> {
+    pub(super) fn order(&mut self, (envelope, signature): &Sealed) -> Result<(Outcome, String)> {
         let run = Run {
             envelope: envelope.clone(),
             signature: signature.clone(),

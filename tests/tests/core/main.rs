@@ -1,0 +1,42 @@
+//! The tasks that waft ships, each on a real target: as whoever runs the tests and, when that is root, as an ordinary
+//! user, too.
+
+mod accounts;
+mod ansible;
+mod archive;
+mod asserting;
+mod blockinfile;
+mod called;
+mod cert_check;
+mod command;
+mod copy;
+mod cron;
+mod declared;
+mod desk;
+mod disk_usage;
+mod examples;
+mod exec;
+mod facts;
+mod file;
+mod files;
+mod find;
+mod get_url;
+mod hash_tree;
+mod lineinfile;
+mod log_tail;
+mod mounts;
+mod owners;
+mod package;
+mod processes;
+mod reboot;
+mod script;
+mod service;
+mod sizes;
+mod sysctl;
+mod table;
+mod template;
+mod tls;
+mod uri;
+mod wait_for;
+mod web;
+mod whole;

@@ -1,0 +1,19 @@
+use crate::interpreted::{calls_everything, put};
+use crate::page;
+use crate::project::Project;
+use waft_tests::Result;
+
+#[test]
+fn what_is_new_builds_tests_and_runs() -> Result<()> {
+    let (project, said) = page::followed("python", "greets-python")?;
+    assert!(said.contains("test_it_greets") && said.contains("Ran 2 tests"), "{said}");
+    project.greets()
+}
+
+#[test]
+fn every_import_can_be_called_by_the_module() -> Result<()> {
+    let project = Project::new("python", "calls-python")?;
+    put(&project, "python/calls.py", "app.py");
+    project.make(None)?;
+    calls_everything(&project)
+}
