@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
-use waft::compile::Cache;
+use waft::compile::{Cache, artifact};
 use waft::controller::{Controller, Setup};
 use waft::event::{Body, Event};
 use waft::memory::Memory;
@@ -14,6 +14,7 @@ use waft::run::{Request, run};
 use waft::ssh::resolver::SshResolver;
 use waft::stubs::{Shelf, builtin_task};
 use waft::tree::{Endpoint, Target, Transport, shape};
+use waft_proto::msg::{Arch, Profile};
 use waft_proto::run::{Problem, Status};
 use waft_tests::lab::Lab;
 use waft_tests::{Context, Error, Result};
@@ -35,17 +36,29 @@ impl Connected {
     pub(crate) fn to_host(bench: &Bench, lab: &Lab, host: &str) -> Result<Connected> {
         let (config, known_hosts) = (lab.ssh_config.clone(), lab.known_hosts.clone());
         let resolver = SshResolver::new(Some(config), Some(known_hosts), vec![lab.key.path.clone()]);
-        Connected::start(bench, Endpoint::named(host), resolver)
+        Connected::start(bench, Endpoint::named(host), Vec::new(), resolver)
+    }
+
+    /// The same behind another host of it.
+    pub(crate) fn to_host_behind(bench: &Bench, lab: &Lab, hop: &str, host: &str) -> Result<Connected> {
+        let (config, known_hosts) = (lab.ssh_config.clone(), lab.known_hosts.clone());
+        let resolver = SshResolver::new(Some(config), Some(known_hosts), vec![lab.key.path.clone()]);
+        Connected::start(bench, Endpoint::named(host), vec![Endpoint::named(hop)], resolver)
     }
 
     /// This machine, over a pair of pipes.
     pub(crate) fn to_this_machine(bench: &Bench) -> Result<Connected> {
         let endpoint = Endpoint { transport: Transport::Local, ..Endpoint::named("local") };
-        Connected::start(bench, endpoint, SshResolver::new(None, None, Vec::new()))
+        Connected::start(bench, endpoint, Vec::new(), SshResolver::new(None, None, Vec::new()))
     }
 
-    fn start(bench: &Bench, endpoint: Endpoint, resolver: SshResolver) -> Result<Connected> {
-        let target = Target { endpoint, via: Vec::new(), allow: Vec::new() };
+    fn start(
+        bench: &Bench,
+        endpoint: Endpoint,
+        via: Vec<Endpoint>,
+        resolver: SshResolver,
+    ) -> Result<Connected> {
+        let target = Target { endpoint, via, allow: Vec::new() };
         let shape = Arc::new(shape(&[target]).map_err(|problems| problem(&problems[0]))?);
         let shelf = Arc::new(Shelf::load().map_err(|e| problem(&e))?);
         let setup = Setup { resolver: Arc::new(resolver), shelf, memory: Memory::none(), key: None };
@@ -56,6 +69,13 @@ impl Connected {
         // This program is not the compiler; waft is.
         let cache = Cache::new(Some(bench.dir()?)).compiler(bench.waft.clone());
         Ok(Connected { runtime, controller, cache })
+    }
+
+    /// A task's artifact for this machine: compiled, or from the cache.
+    pub(crate) fn artifact(&self, request: &Request) -> Result<Vec<u8>> {
+        let arch = Arch::here().ok_or_else(|| Error::new("there are no stubs for this machine"))?;
+        let made = artifact(&self.cache, &request.task, &request.wasm, arch, Profile::Fast);
+        self.runtime.block_on(made).map_err(|e| problem(&e))
     }
 
     /// Runs the task once; it must end well.
@@ -107,7 +127,9 @@ pub(crate) fn task(name: &str, wasm: &[u8]) -> Request {
         timeout: TASK_TIMEOUT,
         head: waft::run::Head::default(),
         vouched: Default::default(),
+        along: Default::default(),
         secrets: waft::secret::Sent::default(),
+        after_reboot: None,
     }
 }
 

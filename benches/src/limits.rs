@@ -72,8 +72,18 @@ pub(crate) const LIMITS: &[Limit] = &[
     limit("sandbox", "a new worker without the kernel's walls", 60.0),
     // Milliseconds: what the project promises.
     limit("sandbox", "a new worker, milliseconds", 15.0),
+    // What the project promises of a task that has nothing to do.
+    limit("core", "file, as it shall be", 5.0),
+    limit("core", "lineinfile, the line is there", 5.0),
+    limit("core", "copy, the content is there", 5.0),
     // Milliseconds: what the project promises.
     limit("policy", "deciding by the last of 1 000 rules, milliseconds", 1.0),
+    // Milliseconds: what the project promises. It is reading a file and hashing it.
+    limit("cache", "the artifact of exec, milliseconds", 10.0),
+    // Of the artifact: what the project promises.
+    limit("chunks", "second component, sent", 0.2),
+    // Deflate makes a third of it.
+    limit("chunks", "first component, sent, with worker", 0.45),
 ];
 
 pub(crate) struct Fault {

@@ -70,6 +70,10 @@ fn run(args: &mut Args) -> Result<bool> {
         args.sections.retain(|(name, _)| *name != sections::FAR);
         eprintln!("note: the section {} is left out: {problem}", sections::FAR);
     }
+    if let Err(problem) = sections::chunks::tool() {
+        args.sections.retain(|(name, _)| *name != sections::chunks::NAME);
+        eprintln!("note: the section {} is left out: {problem}", sections::chunks::NAME);
+    }
     let bench = Bench::new(args.quick)?;
     let machine = Machine::here(&bench);
     for warning in &machine.warnings {

@@ -80,6 +80,16 @@ impl Row {
         self
     }
 
+    /// Bytes as a share of others; this is what has a bound.
+    pub(crate) fn share_of(mut self, all: u64) -> Row {
+        if let Amount::Bytes(bytes) = self.amount {
+            let share = bytes as f64 / all as f64;
+            self.ratio = Some(share);
+            self.bounded = Some(share);
+        }
+        self
+    }
+
     /// The same, but only what exceeds `allowed` has a bound.
     pub(crate) fn against_after(mut self, allowed: Duration, own: &Samples, other: &Samples) -> Row {
         let beyond = own.median().saturating_sub(allowed);

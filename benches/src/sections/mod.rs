@@ -1,6 +1,9 @@
 //! What is measured: one file per table.
 
+mod cache;
+pub(crate) mod chunks;
 mod cold;
+mod core;
 mod depth;
 mod fan_out;
 mod policy;
@@ -20,7 +23,7 @@ use waft_tests::sshd::HostSpec;
 pub(crate) type Section = (&'static str, fn(&Bench) -> Result<Table>);
 
 /// In the order of the page.
-pub(crate) const SECTIONS: [Section; 8] = [
+pub(crate) const SECTIONS: [Section; 11] = [
     (size::NAME, size::measure),
     (cold::NAME, cold::measure),
     (wan::NAME, wan::measure),
@@ -28,7 +31,10 @@ pub(crate) const SECTIONS: [Section; 8] = [
     (fan_out::NAME, fan_out::measure),
     (depth::NAME, depth::measure),
     (sandbox::NAME, sandbox::measure),
+    (core::NAME, core::measure),
     (policy::NAME, policy::measure),
+    (cache::NAME, cache::measure),
+    (chunks::NAME, chunks::measure),
 ];
 
 /// The one that needs a network namespace.

@@ -50,7 +50,7 @@ const WAT: &str = r#"(module
 const PRINTED: &[u8] = b"{}\n";
 
 pub(super) fn measure(bench: &Bench) -> Result<Table> {
-    let wasm = wat::parse_str(WAT).context(|| "the task is no WebAssembly".to_owned())?;
+    let wasm = empty_task()?;
     let arch = Arch::here().ok_or_else(|| Error::new("there is no engine for this machine"))?;
     let engine = Engine { arch, profile: waft_stub::profile() };
     let artifact: Arc<[u8]> = waft_engine::compile(engine, &wasm).map_err(|e| failed(&e))?.into();
@@ -93,6 +93,11 @@ pub(super) fn measure(bench: &Bench) -> Result<Table> {
     Ok(Table { name: NAME, about: ABOUT, rows })
 }
 
+/// A task that prints `{}`.
+pub(super) fn empty_task() -> Result<Vec<u8>> {
+    wat::parse_str(WAT).context(|| "the task is no WebAssembly".to_owned())
+}
+
 /// The least that an execution in a store of its own can cost.
 struct Floor {
     engine: wasmtime::Engine,
@@ -102,7 +107,7 @@ struct Floor {
 impl Floor {
     fn new(engine: Engine, artifact: &[u8]) -> Result<Floor> {
         let build = || -> wasmtime::Result<Floor> {
-            let engine = wasmtime::Engine::new(&waft_engine::config(engine)?)?;
+            let engine = wasmtime::Engine::new(&waft_engine::config(engine, waft_engine::Form::Module)?)?;
             // SAFETY: our own compiler wrote these bytes a moment ago.
             let module = unsafe { Module::deserialize(&engine, artifact) }?;
             let mut linker = Linker::new(&engine);
@@ -167,7 +172,7 @@ impl Workers {
             task: TASK.to_owned(),
             targets: Vec::new(),
             module: Hash::of(wasm),
-            artifacts: vec![Artifact { engine, hash, bytes: artifact.len() as u64 }],
+            artifacts: vec![Artifact { engine, hash, bytes: artifact.len() as u64, worker: None }],
             params: Hash::of(params),
             grants: Vec::new(),
             check: false,
@@ -188,6 +193,7 @@ impl Workers {
             code: artifact.clone(),
             input: params.into(),
             blobs: BTreeMap::new(),
+            workers: BTreeMap::new(),
             order: Hash::of(b""),
             secrets: None,
         };
