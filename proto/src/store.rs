@@ -8,8 +8,6 @@ mod receive;
 mod send;
 #[cfg(test)]
 mod tests;
-#[cfg(all(test, feature = "pack"))]
-mod wire;
 
 use crate::id::Hash;
 use crate::limits::{BLOB_BYTES_MAX, STORE_BLOBS_MAX};

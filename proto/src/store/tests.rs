@@ -1,3 +1,6 @@
+#[cfg(feature = "pack")]
+mod wire;
+
 use super::*;
 use alloc::vec;
 

@@ -1,6 +1,6 @@
 //! Blobs from one store into another, message by message.
 
-use super::*;
+use super::super::*;
 use crate::limits::*;
 use crate::msg::{Dictionary, Msg};
 use alloc::vec;
