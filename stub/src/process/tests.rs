@@ -26,9 +26,15 @@ fn children_of_children_are_found_and_killed() {
 
 #[test]
 fn a_tree_that_grows_while_it_is_killed_ends_too() {
-    // Each generation starts two more and waits; at most some hundred before the kill comes.
-    let script =
-        r#"f() { [ $1 -gt 0 ] && { (f $(($1-1))) & (f $(($1-1))) & }; sleep 1000; }; echo go; f 6; wait"#;
+    // Each generation starts two more and waits; at most some hundred before the kill comes. The root forks no more when it
+    // says so: what it forked later would be nobody's to find.
+    let script = r#"
+        f() {
+            if [ $1 -gt 0 ]; then (f $(($1-1))) & (f $(($1-1))) & fi
+            if [ $1 = 6 ]; then echo go; exec sleep 1000; fi
+            sleep 1000
+        }
+        f 6"#;
     let (mut child, mut lines) = shell(script);
     assert_eq!(lines.next().as_deref(), Some("go"));
     let began = Instant::now();

@@ -1,6 +1,6 @@
 use crate::desk::{Desk, hint};
 use crate::tls::{Authority, P256, P384, RSA, SHORT};
-use crate::web::{Page, serve};
+use crate::web::{Page, nobody, serve};
 use serde_json::{Value, json};
 use std::net::TcpListener;
 use waft_tests::Result;
@@ -62,7 +62,10 @@ fn what_cannot_be_asked_is_said() -> Result<()> {
         let refused = desk.result("uri", &json!({"url": url}), &[&grant], &[], 5)?;
         assert!(hint(&refused).ends_with("--allow net:127.0.0.2:9"), "{refused}");
         asked.join().expect("it was asked once");
+        let (kept, port) = nobody();
+        let (url, grant) = (format!("http://127.0.0.1:{port}/"), format!("net:127.0.0.1:{port}"));
         let closed = desk.result("uri", &json!({"url": url}), &[&grant], &[], 3)?;
+        drop(kept);
         assert_eq!(closed["result"]["error"]["code"], "net.refused", "{closed}");
         // In a dry run nobody is asked, whatever the method, and that is said.
         let silent = TcpListener::bind("127.0.0.1:0").expect("a port");

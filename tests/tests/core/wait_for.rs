@@ -1,6 +1,6 @@
 use crate::desk::{Desk, hint};
 use crate::tls::{Authority, P256, page};
-use crate::web::{Page, serve};
+use crate::web::{Page, nobody, serve};
 use serde_json::json;
 use std::fs;
 use std::io::Write;
@@ -18,7 +18,6 @@ fn a_port_is_waited_for() -> Result<()> {
             for connection in listener.incoming().take(2) {
                 let _ = connection.expect("somebody").write_all(b"220 ready\r\nmail 4.2\r\n");
             }
-            // Closed from here on.
         });
         let open = desk.answer("wait_for", &json!({"port": port, "timeout": 20}), &[&grant], false)?;
         assert_eq!((&open["state"], &open["port"]), (&json!("started"), &json!(port)), "{open}");
@@ -30,6 +29,8 @@ fn a_port_is_waited_for() -> Result<()> {
             "{said}"
         );
         speaks.join().expect("both came");
+        let (kept, port) = nobody();
+        let grant = format!("net:127.0.0.1:{port}");
         desk.answer("wait_for", &json!({"port": port, "state": "stopped", "timeout": 20}), &[&grant], false)?;
         let late = json!({"port": port, "timeout": 1, "sleep": 0.2, "msg": "nobody there"});
         let failed = desk.result("wait_for", &late, &[&grant], &[], 3)?;
@@ -40,6 +41,7 @@ fn a_port_is_waited_for() -> Result<()> {
         assert!(hint(&refused).ends_with(&format!("--allow {grant}")), "{refused}");
         let dry = desk.result("wait_for", &json!({"port": port}), &[&grant], &["--check"], 0)?;
         assert_eq!((&dry["status"], &dry["result"]["skipped"]), (&json!("ok"), &json!(true)), "{dry}");
+        drop(kept);
         Ok(())
     })
 }

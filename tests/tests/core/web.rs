@@ -1,7 +1,9 @@
 //! A web server on loopback that answers as it is told, once for each page.
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::os::fd::OwnedFd;
 use std::thread::JoinHandle;
 
 #[derive(Clone)]
@@ -55,4 +57,13 @@ pub(crate) fn serve(pages: Vec<Page>) -> (u16, JoinHandle<Vec<String>>) {
         asked
     });
     (port, serving)
+}
+
+/// A port of loopback where nobody listens, and nobody else can as long as this is kept.
+pub(crate) fn nobody() -> (OwnedFd, u16) {
+    let socket =
+        socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).expect("a socket");
+    bind(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let address = getsockname(&socket).expect("bound");
+    (socket, SocketAddr::try_from(address).expect("an address").port())
 }
