@@ -40,6 +40,8 @@ pub const LANG: &str = "C.UTF-8";
 
 /// A program that has ended may leave children that hold its pipes: they get this long to end as well.
 const LINGER: Duration = Duration::from_millis(300);
+/// And this long when they go on writing into them.
+const LINGER_MAX: Duration = Duration::from_secs(2);
 /// From the order to start until the supervisor says that the program runs, or why not.
 const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -108,6 +110,15 @@ pub(crate) enum Event {
     Ended(Ended),
 }
 
+/// With those who hold the pipes of a program that has ended.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// While nothing comes from them.
+    quiet: Instant,
+    /// Whatever comes.
+    longest: Instant,
+}
+
 pub(crate) struct Program {
     channel: Channel,
     supervisor: Kin,
@@ -119,7 +130,7 @@ pub(crate) struct Program {
     /// What they wrote to disk, bytes.
     written: u64,
     /// When those who hold the pipes of a program that has ended are killed.
-    patience: Option<Instant>,
+    patience: Option<Patience>,
     killed: bool,
     /// What it leaves running stays, if it ends well.
     is_daemon: bool,
@@ -244,18 +255,11 @@ impl Program {
                 self.finish().await;
                 continue;
             }
-            let patience = self.patience;
+            let (quiet, longest) = (self.patience.map(|it| it.quiet), self.patience.map(|it| it.longest));
             tokio::select! {
-                // Output first: the end of the program must not overtake it.
+                // In this order: output that never ends must not hide the end of the program, and what comes out before
+                // nobody has patience any more is whole. The end itself overtakes nothing: it is told after all output.
                 biased;
-                read = read(&mut self.stdout) => match read {
-                    Some(bytes) => return Event::Output(Stream::Stdout, bytes),
-                    None => self.stdout = None,
-                },
-                read = read(&mut self.stderr) => match read {
-                    Some(bytes) => return Event::Output(Stream::Stderr, bytes),
-                    None => self.stderr = None,
-                },
                 message = self.channel.receive(), if self.ended.is_none() => {
                     let (ended, cpu_us, written) = match message {
                         Ok(Some(FromWorker::Exited { code, cpu_us, written })) => {
@@ -268,9 +272,19 @@ impl Program {
                     };
                     self.ended = Some(ended);
                     (self.cpu, self.written) = (Duration::from_micros(cpu_us), written);
-                    self.patience = Some(Instant::now() + LINGER);
+                    let now = Instant::now();
+                    self.patience = Some(Patience { quiet: now + LINGER, longest: now + LINGER_MAX });
                 }
-                () = until(patience) => self.finish().await,
+                () = until(longest) => self.finish().await,
+                read = read(&mut self.stdout) => match read {
+                    Some(bytes) => return Event::Output(Stream::Stdout, bytes),
+                    None => self.stdout = None,
+                },
+                read = read(&mut self.stderr) => match read {
+                    Some(bytes) => return Event::Output(Stream::Stderr, bytes),
+                    None => self.stderr = None,
+                },
+                () = until(quiet) => self.finish().await,
             }
         }
     }

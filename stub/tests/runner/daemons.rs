@@ -77,6 +77,20 @@ async fn what_is_granted_to_stay_stays_and_is_named() {
 }
 
 #[tokio::test]
+async fn what_cannot_stay_is_ended_and_the_call_fails() {
+    let word = word("unstayed");
+    // Stops the supervisor when it has seen the end of the shell, and before anybody asks it what is left.
+    let stops = "while kill -0 $1 2>/dev/null; do :; done; sleep 0.05; kill -STOP $2; sleep 1000";
+    let script = format!("sh -c '{stops}' {word} $$ $PPID & exit 0");
+    let ran = leaves(&script, json!({})).grant(GRANT).run().await;
+    let answer = &ran.answers()[0];
+    assert_eq!(answer["error"]["code"], "exec.stay", "{answer}");
+    let message = answer["error"]["message"].as_str().unwrap_or_default();
+    assert!(message.contains("`/bin/sh`") && message.contains("was ended"), "{message}");
+    assert!(!lives(&word));
+}
+
+#[tokio::test]
 async fn all_else_ends_with_its_program() {
     for (case, then, more, given) in [
         ("code", "exit 3", json!({}), GRANT),
