@@ -29,6 +29,9 @@ const LEAST_NUMBER: i64 = 3;
 const SYSTEM: [&str; 6] = ["/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc"];
 const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/random"];
 
+/// Where a kernel for x86-64 takes calls of the x32 kind, each has a second number.
+const X32: i64 = if cfg!(target_arch = "x86_64") { 0x4000_0000 } else { 0 };
+
 /// What root keeps, as in a worker.
 const KEPT: CapabilitySet =
     CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::DAC_READ_SEARCH).union(CapabilitySet::FOWNER);
@@ -161,7 +164,9 @@ fn filter(network: bool) -> Result<BpfProgram, String> {
         false => Vec::new(),
     };
     // Through rings sockets are made as well, unseen by filters.
-    let rules = BTreeMap::from([(libc::SYS_socket, refused), (libc::SYS_io_uring_setup, Vec::new())]);
+    let rules = [(libc::SYS_socket, refused), (libc::SYS_io_uring_setup, Vec::new())];
+    let again = rules.clone().map(|(number, rule)| (number | X32, rule));
+    let rules: BTreeMap<_, _> = rules.into_iter().chain(again).collect();
     let arch = if cfg!(target_arch = "x86_64") { TargetArch::x86_64 } else { TargetArch::aarch64 };
     let refuse = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     SeccompFilter::new(rules, SeccompAction::Allow, refuse, arch).and_then(TryInto::try_into).map_err(words)
@@ -169,7 +174,23 @@ fn filter(network: bool) -> Result<BpfProgram, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::too_old;
+    use super::{filter, too_old};
+
+    /// The kernel of this machine need not have such calls: that the filter answers is told by the error.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn the_second_number_of_a_call_is_refused_too() {
+        let program = filter(false).expect("a filter");
+        let asked = std::thread::spawn(move || {
+            seccompiler::apply_filter(&program).expect("applied");
+            [libc::SYS_socket, libc::SYS_io_uring_setup].map(|number| {
+                // SAFETY: it is refused; if not, there is no such family, and the ring has no parameters.
+                let done = unsafe { libc::syscall(number | super::X32, u64::MAX, 0, 0) };
+                (done, std::io::Error::last_os_error().raw_os_error())
+            })
+        });
+        assert_eq!(asked.join().expect("it asked"), [(-1, Some(libc::EPERM)); 2]);
+    }
 
     #[test]
     fn a_kernel_that_cannot_is_told() {
