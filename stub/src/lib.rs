@@ -15,6 +15,7 @@ mod base64;
 pub mod dry;
 pub mod facts;
 pub mod files;
+mod mounts;
 pub mod net;
 pub mod policy;
 pub mod pool;

@@ -9,7 +9,6 @@
 //! supervisors read from their channel; workers ask the kernel for a SIGKILL. So killing any one of them
 //! leaves nothing, but what was granted to stay ([`stay`]).
 
-mod mounts;
 mod stay;
 mod tree;
 
@@ -21,7 +20,6 @@ use std::process::{Child, Command, ExitStatus};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-pub(crate) use mounts::show_processes;
 pub use stay::{Above, above, outlast, spare};
 pub use tree::{Process, below, kill_below};
 pub(crate) use tree::{Usage, Written, has_below, pages_below, pages_of, usage, usage_of, written};

@@ -15,7 +15,9 @@ mod attacks;
 use attacks::{ATTACKS, Attack, HOPELESS, LEFT, WORK, open, parent};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
 use rustix::process::{DumpableBehavior, WaitOptions, set_dumpable_behavior};
+use rustix::thread::{UnshareFlags, unshare_unsafe};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
@@ -283,6 +285,66 @@ fn a_grant_of_everything(report: &mut Report, user: u32, place: &Place) {
     report.expect(&format!("user {user}, all of it read-only"), &found, "true true true true");
 }
 
+/// Before Linux 5.12 nobody makes a mount and all below it read-only at once. What is mounted in a granted directory is as
+/// that is, also where landlock is missing and in a dry run, in which nothing else keeps it.
+fn mounts_below_on_an_old_kernel(report: &mut Report, user: u32, place: &Place) {
+    let found = |dry: bool| {
+        aside(|| {
+            // SAFETY: one thread.
+            unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.expect("a namespace");
+            mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).expect("private");
+            for name in ["ro", "rw"] {
+                let below = place.path(name) + "/be low";
+                fs::create_dir_all(&below).expect("a directory");
+                mount("test", &below, "tmpfs", MountFlags::NODEV, c"mode=777").expect("a file system");
+            }
+            become_user(user);
+            refuse(libc::SYS_mount_setattr, None, libc::ENOSYS);
+            refuse(libc::SYS_landlock_create_ruleset, None, libc::ENOSYS);
+            let limits = Limits { memory_bytes: 0, out_bytes: 0, files: FILES, counted: false };
+            let mut dirs = place.dirs();
+            dirs[1].writable = !dry;
+            let dry = dry.then(|| Dry { writable: vec![1], bytes: 1 << 20 });
+            let walls =
+                match Walls::raise_for(Wall::Best, &mut dirs, &limits, &ours(), dry.as_ref(), |_| Ok(())) {
+                    Ok(walls) => walls,
+                    Err((_, reason)) => return reason,
+                };
+            let made = |path: &str| open(&place.path(path), OFlags::WRONLY | OFlags::CREATE);
+            let tried = [made("ro/x"), made("ro/be low/x"), made("rw/be low/x")];
+            match walls.close() {
+                Ok(standing) => format!("{} {tried:?}", standing.contains(&"mount_namespace")),
+                Err((_, reason)) => reason,
+            }
+        })
+    };
+    let read_only = Err::<(), _>(Errno::ROFS);
+    let expected = format!("true {:?}", [read_only, read_only, Ok(())]);
+    report.expect(&format!("user {user}, mounts below"), &found(false), &expected);
+    let expected = format!("true {:?}", [read_only; 3]);
+    report.expect(&format!("user {user}, mounts below in a dry run"), &found(true), &expected);
+}
+
+/// The new root is put together on no directory that is granted, by whatever name: the task would see that root there.
+fn a_grant_by_another_name(report: &mut Report, user: u32, place: &Place) {
+    let found = aside(|| {
+        let (link, file) = (place.path("link"), place.path("link/waft-walls-file"));
+        // The first place that is taken.
+        std::os::unix::fs::symlink("/tmp", &link).expect("a link");
+        fs::write(&file, "there").expect("a file");
+        become_user(user);
+        let limits = Limits { memory_bytes: 0, out_bytes: 0, files: FILES, counted: false };
+        let dirs = [Dir { path: link, writable: false }];
+        match Walls::raise(Wall::Required, &dirs, &limits, &ours()) {
+            Ok(_) => fs::read_to_string(&file).unwrap_or_else(|error| error.to_string()),
+            Err((_, reason)) => reason,
+        }
+    });
+    fs::remove_file(place.path("link/waft-walls-file")).expect("it was there");
+    fs::remove_file(place.path("link")).expect("it was there");
+    report.expect(&format!("user {user}, a grant by another name"), &found, "there");
+}
+
 /// In a dry run each granted directory without an overlay is told, those for reading included: what stands there is real.
 fn what_has_no_overlay_in_a_dry_run(report: &mut Report, user: u32, place: &Place) {
     let ro = |path: &str| Dir { path: path.to_owned(), writable: false };
@@ -366,6 +428,10 @@ fn main() {
         grants_within_grants(&mut report, user, &place);
         a_grant_of_everything(&mut report, user, &place);
         what_has_no_overlay_in_a_dry_run(&mut report, user, &place);
+        if root {
+            mounts_below_on_an_old_kernel(&mut report, user, &place);
+            a_grant_by_another_name(&mut report, user, &place);
+        }
         place.unharmed(&mut report);
     }
     println!("{} checks", report.checked);

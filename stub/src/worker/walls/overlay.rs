@@ -7,15 +7,18 @@
 
 use super::super::wire::Dry;
 use super::root::own;
+use crate::mounts::{self, Mount};
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, StatVfsMountFlags, Uid, chmodat, chownat, fstat, fstatfs, fstatvfs, mkdirat,
     open, openat, readlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, mount};
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// Files and directories that a dry run may make, number.
 const ENTRIES_MAX: u32 = 32 * 1024;
@@ -47,23 +50,22 @@ pub(super) fn none(dirs: usize, why: &str) -> Vec<Layer> {
 pub(super) struct Overlays<'a> {
     dry: &'a Dry,
     scratch: Result<OwnedFd, String>,
-    /// Where something is mounted, as the kernel writes it.
-    mounted: Vec<String>,
+    mounts: Vec<Mount>,
     pub(super) layers: Vec<Layer>,
 }
 
 impl<'a> Overlays<'a> {
     /// Mounts the tmpfs at `place`, where the new root covers it. `all`: the root itself is granted.
     pub(super) fn new(dry: &'a Dry, place: &str, all: bool) -> Overlays<'a> {
-        let (mounted, scratch) = match mount_points() {
+        let (mounts, scratch) = match mounts::table() {
             // What is bound with the root would show the tmpfs too.
             _ if all => {
                 (Vec::new(), Err("`/` is granted, and other file systems are mounted in it".to_owned()))
             }
-            Ok(mounted) => (mounted, scratch(place, dry.bytes)),
+            Ok(mounts) => (mounts, scratch(place, dry.bytes)),
             Err(error) => (Vec::new(), Err(format!("/proc/self/mountinfo cannot be read: {error}"))),
         };
-        Overlays { dry, scratch, mounted, layers: Vec::new() }
+        Overlays { dry, scratch, mounts, layers: Vec::new() }
     }
 
     /// The tmpfs is mounted.
@@ -138,14 +140,10 @@ impl<'a> Overlays<'a> {
     fn is_whole(&self, source: &OwnedFd) -> Result<(), String> {
         let cannot = |error: Errno| format!("it cannot be looked at: {}", io::Error::from(error));
         let path = readlinkat(rustix::fs::CWD, own(source), Vec::new()).map_err(cannot)?;
-        let mut below = String::from_utf8_lossy(path.as_bytes())
-            .replace('\\', "\\134")
-            .replace(' ', "\\040")
-            .replace('\t', "\\011")
-            .replace('\n', "\\012");
-        below.push('/');
-        match self.mounted.iter().find(|point| point.starts_with(&below)) {
-            Some(point) => Err(format!("another file system is mounted in it, at {point}")),
+        let path = Path::new(OsStr::from_bytes(path.as_bytes()));
+        let below = |point: &Path| point != path && point.starts_with(path);
+        match self.mounts.iter().find(|mount| below(&mount.point)) {
+            Some(mount) => Err(format!("another file system is mounted in it, at {}", mount.point.display())),
             None if fstatvfs(source).map_err(cannot)?.f_flag.contains(StatVfsMountFlags::RDONLY) => {
                 Err("it is mounted read-only".to_owned())
             }
@@ -181,13 +179,6 @@ fn directory(scratch: &OwnedFd, name: &str) -> rustix::io::Result<OwnedFd> {
         Ok(()) | Err(Errno::EXIST) => openat(scratch, name, PATH_ONLY, Mode::empty()),
         Err(error) => Err(error),
     }
-}
-
-/// The fifth word of a line is where it is.
-fn mount_points() -> io::Result<Vec<String>> {
-    let text = std::fs::read("/proc/self/mountinfo")?;
-    let text = String::from_utf8_lossy(&text);
-    Ok(text.lines().filter_map(|line| line.split(' ').nth(4)).map(str::to_owned).collect())
 }
 
 /// Made of numbers and words of ours: there is no NUL.

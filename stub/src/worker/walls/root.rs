@@ -6,7 +6,10 @@
 
 use super::super::wire::{Dir, Dry};
 use super::overlay::{Layer, Overlays};
-use rustix::fs::{Mode, OFlags, ResolveFlags, mkdirat, open, openat2};
+use crate::mounts;
+use rustix::fs::{
+    CWD, FileType, Mode, OFlags, ResolveFlags, fstat, mkdirat, open, openat2, readlinkat, stat,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_bind_recursive, mount_change,
@@ -14,9 +17,11 @@ use rustix::mount::{
 };
 use rustix::process::{fchdir, getgid, getuid, pivot_root};
 use rustix::thread::UnshareFlags;
-use std::ffi::CStr;
+use std::collections::BTreeMap;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// Where the new root is put together: the first of these that is a directory and not granted, or binding it would bind
@@ -47,7 +52,7 @@ pub(super) fn enter(dirs: &[Dir], dry: Option<&Dry>) -> Result<Vec<Layer>, Strin
         .map_err(step("a granted directory cannot be opened"))?;
     let place = PLACES
         .into_iter()
-        .find(|place| Path::new(place).is_dir() && dirs.iter().all(|dir| dir.path != *place))
+        .find(|place| may_cover(place, &sources))
         .ok_or("there is no directory to put the new root on")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     let all = dirs.first().is_some_and(|dir| dir.path == "/");
@@ -77,6 +82,15 @@ pub(super) fn enter(dirs: &[Dir], dry: Option<&Dry>) -> Result<Vec<Layer>, Strin
             .map_err(step("the new root cannot be made read-only"))?;
     }
     Ok(overlays.map(|overlays| overlays.layers).unwrap_or_default())
+}
+
+/// Whether this is a directory and none of the granted ones, by whatever name these were granted.
+fn may_cover(place: &str, sources: &[OwnedFd]) -> bool {
+    let Ok(at) = stat(place) else { return false };
+    let is_it = |source: &OwnedFd| {
+        fstat(source).is_ok_and(|source| (source.st_dev, source.st_ino) == (at.st_dev, at.st_ino))
+    };
+    FileType::from_raw_mode(at.st_mode) == FileType::Directory && !sources.iter().any(is_it)
 }
 
 /// Puts the granted directories below the new root, which is opened.
@@ -189,7 +203,7 @@ fn restrict(mount: &OwnedFd, writable: bool, dry: bool) -> rustix::io::Result<()
         set |= libc::MOUNT_ATTR_NODEV;
     }
     match set_attributes(mount, set, libc::AT_RECURSIVE) {
-        // Before Linux 5.12: what is mounted below it keeps what it was.
+        // Before Linux 5.12.
         Err(Errno::NOSYS) => {
             let mut flags = MountFlags::BIND | MountFlags::NOSUID | MountFlags::NOEXEC;
             if !writable {
@@ -198,10 +212,40 @@ fn restrict(mount: &OwnedFd, writable: bool, dry: bool) -> rustix::io::Result<()
             if dry {
                 flags |= MountFlags::NODEV;
             }
-            mount_remount(own(mount), flags, c"")
+            restrict_each(mount, flags)
         }
         done => done,
     }
+}
+
+/// Each mount there and below by itself.
+fn restrict_each(mount: &OwnedFd, flags: MountFlags) -> rustix::io::Result<()> {
+    let top = readlinkat(CWD, own(mount), Vec::new())?;
+    let top = Path::new(OsStr::from_bytes(top.as_bytes()));
+    // What hides another mount has its name. An ordinary user may take no flag away, from neither.
+    let mut all = BTreeMap::new();
+    for mount in mounts::table().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))? {
+        if mount.point.starts_with(top) {
+            *all.entry(mount.point).or_insert(flags) |= kept(&mount.options);
+        }
+    }
+    all.iter().try_for_each(|(point, flags)| match mount_remount(point, *flags, c"") {
+        // Another mount hides it: no path leads there.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::INVAL) if point != top => Ok(()),
+        done => done,
+    })
+}
+
+/// What a mount has already and must not lose. When it is not said, the kernel keeps what it does about times of access.
+fn kept(options: &[Vec<u8>]) -> MountFlags {
+    let flag = |option: &Vec<u8>| match option.as_slice() {
+        b"ro" => MountFlags::RDONLY,
+        b"nosuid" => MountFlags::NOSUID,
+        b"nodev" => MountFlags::NODEV,
+        b"noexec" => MountFlags::NOEXEC,
+        _ => MountFlags::empty(),
+    };
+    options.iter().map(flag).collect()
 }
 
 fn set_attributes(mount: &OwnedFd, set: u64, flags: i32) -> rustix::io::Result<()> {
