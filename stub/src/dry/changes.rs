@@ -12,9 +12,10 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
+use tokio::sync::mpsc;
 
 /// Records of one execution, number; what is beyond is only counted.
 pub(crate) const RECORDS_MAX: u32 = 10_000;
@@ -32,6 +33,10 @@ const TEXT_BYTES_MAX: usize = 1 << 20;
 const LINK_BYTES_MAX: usize = 4096;
 /// Compared at once, bytes.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// Of the thread that reads, bytes: names on the way are on the heap.
+const STACK_BYTES: usize = 256 * 1024;
+/// Lines that wait for whoever passes them on, number.
+const AHEAD_MAX: usize = 8;
 
 /// One line of [`waft_proto::msg::Stream::Change`]. Of each pair the first is what was, the second what would be.
 #[derive(Serialize)]
@@ -69,8 +74,16 @@ struct Frame {
     names: std::vec::IntoIter<CString>,
 }
 
-/// Reads the changes one by one, so that others have their turn between.
-pub(crate) struct Changes<'a> {
+/// What the reader of the changes tells, in order.
+pub(crate) enum Found {
+    /// One change as a line; an empty one is only counted.
+    Change(Vec<u8>),
+    /// Nothing comes after it. Cut: not everything was looked at.
+    End { cut: bool },
+}
+
+/// Reads the changes one by one.
+struct Changes<'a> {
     layers: std::slice::Iter<'a, Layer>,
     stack: Vec<Frame>,
     diff: bool,
@@ -78,13 +91,37 @@ pub(crate) struct Changes<'a> {
     compared: u64,
     text: usize,
     /// Changes that were found.
-    pub(crate) count: u32,
+    count: u32,
     /// Not everything was looked at.
-    pub(crate) cut: bool,
+    cut: bool,
 }
 
 impl Overlays {
-    pub(crate) fn changes(&self, diff: bool) -> Changes<'_> {
+    /// Reads what was written, on a thread of its own: a file server that is gone must not hold the stub. What ends without
+    /// [`Found::End`] was not read to its end.
+    pub(crate) fn read(self, diff: bool) -> mpsc::Receiver<Found> {
+        let (tell, found) = mpsc::channel(AHEAD_MAX);
+        if self.layers.is_empty() {
+            // There is room for the first.
+            let _ = tell.try_send(Found::End { cut: false });
+            return found;
+        }
+        let read = move || {
+            let mut changes = self.changes(diff);
+            while let Some(line) = changes.next() {
+                if tell.blocking_send(Found::Change(line)).is_err() {
+                    return;
+                }
+            }
+            // Whoever listened may be gone.
+            let _ = tell.blocking_send(Found::End { cut: changes.cut });
+        };
+        // Without a thread the channel ends at once.
+        let _ = std::thread::Builder::new().stack_size(STACK_BYTES).spawn(read);
+        found
+    }
+
+    fn changes(&self, diff: bool) -> Changes<'_> {
         Changes {
             layers: self.layers.iter(),
             stack: Vec::new(),
@@ -100,7 +137,7 @@ impl Overlays {
 
 impl Changes<'_> {
     /// The next change as a line; none at the end. An empty line is one that is only counted.
-    pub(crate) fn next(&mut self) -> Option<Vec<u8>> {
+    fn next(&mut self) -> Option<Vec<u8>> {
         loop {
             let Some(frame) = self.stack.last_mut() else {
                 let layer = self.layers.next()?;

@@ -4,6 +4,8 @@
 mod changes;
 mod text;
 
+pub(crate) use changes::Found;
+
 use crate::worker::walls::Dir;
 use crate::worker::wire::LAYER_FDS;
 use rustix::fs::{Mode, OFlags, open};
@@ -48,20 +50,26 @@ impl Overlays {
     }
 
     /// The granted directories as host calls may reach them in a dry run: an overlay in place of each that is granted for
-    /// writing, all others for reading only.
-    pub fn roots(&self, dirs: &[Dir]) -> io::Result<Vec<(Dir, OwnedFd)>> {
-        dirs.iter()
-            .map(|dir| {
-                let layer = self.layers.iter().find(|layer| layer.path == dir.path);
-                let root = match layer {
-                    Some(layer) => layer.merged.try_clone()?,
-                    None => {
-                        open(&*dir.path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?
-                    }
-                };
-                Ok((Dir { path: dir.path.clone(), writable: layer.is_some() }, root))
-            })
-            .collect()
+    /// writing, all others for reading only. What is given opens these, and waits as long as a file server does.
+    pub(crate) fn roots(
+        &self,
+        dirs: &[Dir],
+    ) -> io::Result<impl FnOnce() -> io::Result<Vec<(Dir, OwnedFd)>> + Send + use<>> {
+        let merged = |dir: &Dir| {
+            let layer = self.layers.iter().find(|layer| layer.path == dir.path);
+            let root = layer.map(|layer| layer.merged.try_clone()).transpose()?;
+            Ok((Dir { path: dir.path.clone(), writable: root.is_some() }, root))
+        };
+        let dirs: Vec<_> = dirs.iter().map(merged).collect::<io::Result<_>>()?;
+        let open =
+            |dir: &Dir| open(&*dir.path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+        Ok(move || {
+            let root = |(dir, root): (Dir, Option<OwnedFd>)| match root {
+                Some(root) => Ok((dir, root)),
+                None => open(&dir).map(|root| (dir, root)).map_err(io::Error::from),
+            };
+            dirs.into_iter().map(root).collect()
+        })
     }
 
     /// Why the task was ended: WASI's number of the error that only a dry run has.

@@ -16,6 +16,7 @@ use super::output::Counts;
 use super::verdict::{Finish, stopped, verdict};
 use super::worker::Worker;
 use super::{JobEvent, Shared};
+use crate::dry::Found;
 use crate::files::Roots;
 use crate::net::Net;
 use crate::program::{self, Program, Staying};
@@ -37,6 +38,8 @@ use zeroize::Zeroizing;
 const REPLACED_LIMIT: Duration = Duration::from_secs(2);
 /// Programs of a dry run that are told, number.
 const PROBES_MAX: usize = 1000;
+/// Between two changes of a dry run: whoever reads them may wait for a file server that is gone.
+const CHANGE_LIMIT: Duration = Duration::from_secs(10);
 /// Output that was written before a kill is passed on for this long.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 
@@ -410,24 +413,32 @@ impl Execution<'_> {
     /// Reads what a dry run wrote, when nobody writes any more, and passes it on.
     async fn changes(&mut self) -> u32 {
         let overlays = std::mem::take(&mut self.worker.overlays);
-        let mut changes = overlays.changes(self.job.diff);
-        while let Some(line) = changes.next() {
-            for part in line.chunks(PART_BYTES_MAX) {
-                if !self.pass_on(Stream::Change, part.to_vec()).await {
-                    return changes.count;
+        // Until the reader says that it is through.
+        let (mut count, mut cut) = (0_u32, true);
+        let mut found = overlays.read(self.job.diff);
+        while let Ok(Some(found)) = timeout(CHANGE_LIMIT, found.recv()).await {
+            match found {
+                Found::Change(line) => {
+                    count = count.saturating_add(1);
+                    for part in line.chunks(PART_BYTES_MAX) {
+                        if !self.pass_on(Stream::Change, part.to_vec()).await {
+                            return count;
+                        }
+                    }
                 }
+                Found::End { cut: is_cut } => cut = is_cut,
             }
         }
         let probes =
             std::mem::take(&mut self.probes).into_iter().map(|probe| serde_json::json!({ "probe": probe }));
-        let cut = changes.cut.then(|| serde_json::json!({ "cut": true }));
+        let cut = cut.then(|| serde_json::json!({ "cut": true }));
         for line in probes.chain(cut) {
             let line = format!("{line}\n").into_bytes();
             for part in line.chunks(PART_BYTES_MAX) {
                 self.pass_on(Stream::Change, part.to_vec()).await;
             }
         }
-        changes.count
+        count
     }
 
     /// What was written before the kill: it explains what took so long.

@@ -1,7 +1,7 @@
 //! One execution as ordered: what runs, with what, and what it may reach.
 
+use crate::mounts;
 use crate::policy::{NodePolicy, Ruled, Withheld};
-use crate::process;
 use crate::program;
 use crate::secret::{Patterns, Secrets};
 use crate::worker::wire::{Dir, Dry, Limits, Load, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
@@ -283,9 +283,8 @@ fn program(
 fn load(engine: Engine, code: &[u8], wall: Wall, grants: &GrantSet, check: bool) -> Load {
     let limits = grants.limits();
     // Who has a proc could then write to his own memory: there only root's stub can count.
-    let counted = limits.disk_bytes.is_some()
-        && !check
-        && !process::show_processes(grants.dirs().map(|(path, _)| path));
+    let counted =
+        limits.disk_bytes.is_some() && !check && !mounts::show_processes(grants.dirs().map(|(path, _)| path));
     Load {
         engine,
         component: Form::of_artifact(code) == Form::Component,

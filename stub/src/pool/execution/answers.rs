@@ -206,7 +206,10 @@ impl Execution<'_> {
         let work = move || {
             let opened = match (known, seen) {
                 (Some(roots), _) => Ok(roots),
-                (None, Some(seen)) => Ok(Arc::new(Roots::of(seen))),
+                (None, Some(seen)) => seen().map(|seen| Arc::new(Roots::of(seen))).map_err(|error| {
+                    let why = format!("a granted directory cannot be opened: {error}");
+                    Problem::new("file.failed", format!("task `{task}` on `{target}`: {why}"))
+                }),
                 (None, None) => Roots::open(&dirs).map(Arc::new),
             };
             let done = opened.map(|roots| {
