@@ -5,6 +5,9 @@ use waft_tasks_common::{Words, Yes};
 
 /// How long apt waits for another one that works, seconds.
 const LOCK: &str = "DPkg::Lock::Timeout=60";
+/// Without it apt reads an unknown name such as `lib.c6` as a regular expression, and installs all that matches. apt has
+/// it since 2.0. What is an expression even with it, [`is_package`] refuses.
+const NAMES_ONLY: &str = "APT::Cmd::Pattern-Only=true";
 
 #[derive(Deserialize, Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[serde(rename_all = "lowercase")]
@@ -88,7 +91,8 @@ impl Manager {
                 // Settings that somebody changed stay, and nobody is asked.
                 let options =
                     ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold"];
-                with(&[&["apt-get", "install", "-y", "-q", "-o", LOCK][..], &options].concat(), names)
+                let words = ["apt-get", "install", "-y", "-q", "-o", LOCK, "-o", NAMES_ONLY];
+                with(&[&words[..], &options].concat(), names)
             }
             Manager::Dnf(dnf) => with(&[dnf, "install", "-y"], names),
             Manager::Zypper => with(&["zypper", "-n", "install"], names),
@@ -121,7 +125,7 @@ impl Manager {
     pub fn simulate(self, state: State, name: &str) -> Option<Vec<&str>> {
         Some(match (self, state) {
             (Manager::Apt, State::Absent) => vec!["apt-get", "-s", "remove", name],
-            (Manager::Apt, _) => vec!["apt-get", "-s", "install", name],
+            (Manager::Apt, _) => vec!["apt-get", "-s", "-o", NAMES_ONLY, "install", name],
             (Manager::Apk, State::Absent) => vec!["apk", "del", "--simulate", name],
             (Manager::Apk, State::Latest) => vec!["apk", "add", "--simulate", "--upgrade", name],
             (Manager::Apk, State::Present) => vec!["apk", "add", "--simulate", name],
@@ -185,7 +189,8 @@ pub fn rpm_has(stdout: &str, wanted: &str) -> bool {
 /// Whether a name stands for one package: no pattern, no group, and none of the marks by which managers are told to
 /// remove what they are asked to install.
 pub fn is_package(name: &str) -> bool {
-    let is_bad = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '*' | '?' | '[' | ']' | '^');
+    let is_mark = |c: char| matches!(c, '*' | '?' | '[' | ']' | '^' | '$' | '|');
+    let is_bad = |c: char| c.is_whitespace() || c.is_control() || is_mark(c);
     !(name.is_empty()
         || name.starts_with(['-', '@', '~', '!', '+'])
         || name.ends_with('-')
@@ -246,7 +251,7 @@ mod tests {
         for name in ["nginx", "g++", "libc6:i386=2.36", "nginx=1:1.20~rc1", "nginx-1.20"] {
             assert!(is_package(name), "{name}");
         }
-        for name in ["", "-x", "~x", "!x", "+x", "@x", "x-", "x*", "a b"] {
+        for name in ["", "-x", "~x", "!x", "+x", "@x", "x-", "x*", "x$", "x|y", "a b"] {
             assert!(!is_package(name), "{name}");
         }
     }
@@ -294,6 +299,16 @@ mod tests {
             words(Manager::Pacman),
             [&format!("{install} a b"), &format!("{install} a"), "pacman -R --noconfirm a"]
         );
+        // To look and to install are by the same names.
+        let names_only = "-o APT::Cmd::Pattern-Only=true";
+        for state in [State::Present, State::Latest] {
+            let words = Manager::Apt.simulate(state, "lib.c6").unwrap_or_default();
+            assert_eq!(words.join(" "), format!("apt-get -s {names_only} install lib.c6"));
+        }
+        for words in [Manager::Apt.install(&["lib.c6"]), Manager::Apt.upgrade(&["lib.c6"])] {
+            let words = words.join(" ");
+            assert!(words.starts_with("apt-get install -y ") && words.contains(names_only), "{words}");
+        }
         let read = |text: &str| serde_json::from_str::<Params>(text);
         assert_eq!(
             read(r#"{"pkg":"a, b","state":"removed"}"#).map(|p| (p.name.0, p.state)).unwrap(),

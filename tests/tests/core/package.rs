@@ -60,6 +60,7 @@ fn packages_by_a_real_apt() -> Result<()> {
     source(&whole);
     publish(&whole, "waft-hello", "1.0", "Depends: waft-data\n")?;
     publish(&whole, "waft-data", "1.0", "")?;
+    publish(&whole, "waft-other", "1.0", "Provides: waft-other-1.0\n")?;
     let version = || whole.read("/opt/waft-hello/version");
 
     // Unknown as long as the lists were not fetched; a dry run does not fetch them.
@@ -67,6 +68,17 @@ fn packages_by_a_real_apt() -> Result<()> {
     assert_eq!(unknown["code"], "package.failed", "{unknown}");
     assert!(unknown["message"].as_str().is_some_and(|said| said.contains("Unable to locate")), "{unknown}");
     assert_eq!(whole.answer("package", &json!({"update_cache": true}), false)?["cache_updated"], true);
+    // A name that it does not know is no regular expression; one that another package provides is known.
+    for words in [&[][..], &["--check"]] {
+        let unknown = whole.failure("package", &params("waft.hello", "present"), words)?;
+        assert_eq!(unknown["code"], "package.failed", "{unknown}");
+        assert!(
+            unknown["message"].as_str().is_some_and(|said| said.contains("find any package")),
+            "{unknown}"
+        );
+    }
+    let provided = whole.would("package", &params("waft-other-1.0", "present"), true)?;
+    assert_eq!(provided["packages"], json!(["waft-other"]), "{provided}");
     let would = whole.would("package", &params("waft-hello", "present"), true)?;
     assert_eq!(would["packages"], json!(["waft-data", "waft-hello"]), "{would}");
     assert_eq!(version(), "");
@@ -95,6 +107,8 @@ fn packages_by_a_real_apt() -> Result<()> {
         params("-y", "present"),
         params("waft-data-", "present"),
         params("waft*", "absent"),
+        params("waft-hello$", "present"),
+        params("waft-hello|waft-data", "present"),
     ] {
         assert_eq!(whole.failure("package", &bad, &[])?["code"], "params.invalid", "{bad}");
     }
