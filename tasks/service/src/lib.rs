@@ -32,6 +32,13 @@ pub enum Manager {
     SysV,
 }
 
+impl Params {
+    /// Whether this may start the service, now or with the machine.
+    pub fn may_start(&self) -> bool {
+        self.state.is_some_and(|state| state != State::Stopped) || self.enabled.is_some_and(|wanted| wanted.0)
+    }
+}
+
 impl Manager {
     pub fn name(self) -> &'static str {
         match self {
@@ -58,6 +65,8 @@ pub struct Found {
     pub is_running: bool,
     /// It does its work when it is started, and has ended well: nothing is left to run.
     pub is_done: bool,
+    /// It can be stopped, and nothing else.
+    pub is_masked: bool,
 }
 
 /// What `systemctl show` says of a unit.
@@ -66,11 +75,7 @@ pub enum Unit {
     /// systemd is there, and not what runs here.
     NotBooted,
     NotFound,
-    Masked,
-    Known {
-        is_running: bool,
-        is_done: bool,
-    },
+    Known(Found),
 }
 
 /// Exit code and output of `systemctl show --property=LoadState,ActiveState,Type,Result NAME`.
@@ -83,12 +88,34 @@ pub fn unit(is_success: bool, stdout: &str) -> Unit {
     }
     match field("LoadState") {
         "not-found" => Unit::NotFound,
-        "masked" => Unit::Masked,
-        _ => Unit::Known {
+        state => Unit::Known(Found {
+            manager: Manager::Systemd,
             is_running: matches!(field("ActiveState"), "active" | "activating" | "reloading"),
             is_done: (field("ActiveState"), field("Type"), field("Result"))
                 == ("inactive", "oneshot", "success"),
-        },
+            is_masked: state == "masked",
+        }),
+    }
+}
+
+/// Whether a unit starts with the machine, by what `systemctl is-enabled NAME` prints: its exit code is 0 for much more.
+/// The error is the word for a unit that nothing enables by that name.
+pub fn systemd_enabled(stdout: &str) -> Result<bool, &str> {
+    // The program for a script of System V may print something before.
+    match stdout.lines().last().unwrap_or_default().trim() {
+        word @ ("static" | "indirect" | "alias" | "generated" | "transient") => Err(word),
+        // One that is enabled-runtime is so until the machine stops, and `systemctl disable` leaves it.
+        word => Ok(word == "enabled"),
+    }
+}
+
+/// What to do about a unit for which there is this word.
+pub fn instead(word: &str) -> &'static str {
+    match word {
+        "static" => "its file has no [Install] section: add one, or enable a unit that starts it",
+        "indirect" => "its [Install] section enables other units (Also=, DefaultInstance=): name these",
+        "alias" => "that is another name of a unit: give its own, which `systemctl show --property=Id` says",
+        _ => "it has no file with an [Install] section: change what makes it",
     }
 }
 
@@ -134,7 +161,10 @@ mod tests {
 
     #[test]
     fn what_systemctl_shows() {
-        let known = |is_running, is_done| Unit::Known { is_running, is_done };
+        let found = |is_running, is_done, is_masked| {
+            Unit::Known(Found { manager: Manager::Systemd, is_running, is_done, is_masked })
+        };
+        let known = |is_running, is_done| found(is_running, is_done, false);
         assert_eq!(unit(true, "LoadState=loaded\nActiveState=active\n"), known(true, false));
         assert_eq!(unit(true, "ActiveState=failed\nLoadState=loaded\n"), known(false, false));
         for (kind, active, result, is_done) in [
@@ -147,10 +177,25 @@ mod tests {
             assert_eq!(unit(true, &shown), known(false, is_done), "{shown}");
         }
         assert_eq!(unit(true, "LoadState=not-found\nActiveState=inactive\n"), Unit::NotFound);
-        assert_eq!(unit(true, "LoadState=masked\nActiveState=inactive\n"), Unit::Masked);
+        for (active, is_running) in [("inactive", false), ("active", true)] {
+            let shown = format!("LoadState=masked\nActiveState={active}\n");
+            assert_eq!(unit(true, &shown), found(is_running, false, true), "{shown}");
+        }
         // "System has not been booted with systemd as init system (PID 1). Can't operate."
         assert_eq!(unit(false, ""), Unit::NotBooted);
         assert_eq!(unit(true, ""), Unit::NotBooted);
+    }
+
+    #[test]
+    fn what_systemctl_says_is_enabled() {
+        assert_eq!(systemd_enabled("enabled\n"), Ok(true));
+        assert_eq!(systemd_enabled("redirected to systemd-sysv-install\nenabled\n"), Ok(true));
+        for word in ["enabled-runtime", "linked", "linked-runtime", "disabled", "masked", "bad", ""] {
+            assert_eq!(systemd_enabled(&format!("{word}\n")), Ok(false), "{word}");
+        }
+        for word in ["static", "indirect", "alias", "generated", "transient"] {
+            assert_eq!(systemd_enabled(&format!("{word}\n")), Err(word));
+        }
     }
 
     #[test]
@@ -183,6 +228,17 @@ mod tests {
         assert_eq!(Manager::Systemd.order("start", "web"), ["systemctl", "start", "web"]);
         assert_eq!(Manager::OpenRc.order("start", "web"), ["rc-service", "web", "start"]);
         assert_eq!(Manager::SysV.order("start", "web"), ["service", "web", "start"]);
+        for (params, expected) in [
+            (r#"{"name":"a","state":"stopped"}"#, false),
+            (r#"{"name":"a","state":"stopped","enabled":false}"#, false),
+            (r#"{"name":"a","state":"stopped","enabled":true}"#, true),
+            (r#"{"name":"a","state":"started"}"#, true),
+            (r#"{"name":"a","state":"restarted"}"#, true),
+            (r#"{"name":"a","state":"reloaded","enabled":false}"#, true),
+        ] {
+            let may_start = serde_json::from_str::<Params>(params).unwrap().may_start();
+            assert_eq!(may_start, expected, "{params}");
+        }
         for bad in [r#"{}"#, r#"{"name":"a","state":"running"}"#, r#"{"name":"a","enabled":"perhaps"}"#] {
             assert!(serde_json::from_str::<Params>(bad).is_err(), "{bad}");
         }

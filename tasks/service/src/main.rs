@@ -1,7 +1,8 @@
 //! Services of the target.
 
 use service_task::{
-    Found, Manager, Params, State, Unit, is_unrecognized, openrc_enabled, sysv_enabled, unit, verb,
+    Found, Manager, Params, State, Unit, instead, is_unrecognized, openrc_enabled, systemd_enabled,
+    sysv_enabled, unit, verb,
 };
 use waft_sdk::exec::Program;
 use waft_sdk::{Error, Outcome, file, is_check};
@@ -30,12 +31,14 @@ fn run(params: Params) -> Result<Outcome, Error> {
     }
     let found = find(name)?;
     let manager = found.manager;
+    if found.is_masked && params.may_start() {
+        return Err(masked(name));
+    }
     let verb = verb(params.state, found.is_running);
-    let enabled = match params.enabled {
-        Some(_) => Some(is_enabled(manager, name, level)?),
+    let enables = match params.enabled {
+        Some(Yes(wanted)) => (is_enabled(manager, name, level, wanted)? != wanted).then_some(wanted),
         None => None,
     };
-    let enables = params.enabled.map(|wanted| wanted.0).filter(|wanted| Some(*wanted) != enabled);
     let is_running = match params.state {
         Some(State::Stopped) => false,
         Some(_) => true,
@@ -121,16 +124,7 @@ fn find(name: &str) -> Result<Found, Error> {
         match unit(output.is_success(), &text(&output.stdout)) {
             Unit::NotBooted => {}
             Unit::NotFound => return Err(unknown(name)),
-            Unit::Masked => {
-                let message = format!("the unit {name} is masked: systemd neither starts nor enables it");
-                return Err(Error {
-                    hint: Some(format!("`systemctl unmask {name}`")),
-                    ..Error::new("service.masked", message)
-                });
-            }
-            Unit::Known { is_running, is_done } => {
-                return Ok(Found { manager: Manager::Systemd, is_running, is_done });
-            }
+            Unit::Known(found) => return Ok(found),
         }
     }
     if let Some(output) = search.probe(&["rc-service", "--exists", name])? {
@@ -139,7 +133,7 @@ fn find(name: &str) -> Result<Found, Error> {
         }
         let status = probe(&["rc-service", name, "status"])?;
         let is_running = status.is_some_and(|status| status.is_success());
-        return Ok(Found { manager: Manager::OpenRc, is_running, is_done: false });
+        return Ok(Found { manager: Manager::OpenRc, is_running, is_done: false, is_masked: false });
     }
     if let Some(output) = search.probe(&["service", name, "status"])? {
         if !output.is_success()
@@ -148,7 +142,8 @@ fn find(name: &str) -> Result<Found, Error> {
         {
             return Err(unknown(name));
         }
-        return Ok(Found { manager: Manager::SysV, is_running: output.is_success(), is_done: false });
+        let is_running = output.is_success();
+        return Ok(Found { manager: Manager::SysV, is_running, is_done: false, is_masked: false });
     }
     Err(search.nothing(|| Error {
         hint: Some(
@@ -165,10 +160,30 @@ fn unknown(name: &str) -> Error {
     }
 }
 
-fn is_enabled(manager: Manager, name: &str, level: &str) -> Result<bool, Error> {
-    let said = |argv: &[&str]| probe(argv).map(|output| output.is_some_and(|output| output.is_success()));
+fn masked(name: &str) -> Error {
+    let message = format!("the unit {name} is masked: systemd neither starts nor enables it");
+    Error { hint: Some(format!("`systemctl unmask {name}`")), ..Error::new("service.masked", message) }
+}
+
+fn fixed(name: &str, wanted: bool, word: &str) -> Error {
+    let verb = if wanted { "enabled" } else { "disabled" };
+    let message = format!("the unit {name} cannot be {verb}: `systemctl is-enabled` says that it is {word}");
+    Error { hint: Some(instead(word).into()), ..Error::new("service.cannot_enable", message) }
+}
+
+/// Whether it starts with the machine. It is an error where it cannot be made so as it is `wanted`.
+fn is_enabled(manager: Manager, name: &str, level: &str, wanted: bool) -> Result<bool, Error> {
     match manager {
-        Manager::Systemd => said(&["systemctl", "is-enabled", name]),
+        Manager::Systemd => {
+            let output = probe(&["systemctl", "is-enabled", name])?;
+            let said = output.map(|output| text(&output.stdout).into_owned()).unwrap_or_default();
+            match systemd_enabled(&said) {
+                Ok(is_enabled) => Ok(is_enabled),
+                // What an alias stands for may be enabled.
+                Err(word) if wanted || word == "alias" => Err(fixed(name, wanted, word)),
+                Err(_) => Ok(false),
+            }
+        }
         Manager::OpenRc => {
             let output = probe(&["rc-update", "show", level])?;
             Ok(output.is_some_and(|output| openrc_enabled(&text(&output.stdout), name, level)))

@@ -24,24 +24,31 @@ case $1 in
 esac
 "#;
 
-/// Keeps its orders; a unit is active or enabled when there is a file for it.
+/// Keeps its orders; a unit is active or enabled when there is a file for it. As systemd it has one exit code for many
+/// words.
 const SYSTEMCTL: &str = r#"
 case $1 in
     show) case $3 in
         none) echo LoadState=not-found; echo ActiveState=inactive;;
-        masked) echo LoadState=masked; echo ActiveState=inactive;;
+        masked) echo LoadState=masked; [ -e /run/$3 ] && echo ActiveState=active || echo ActiveState=inactive;;
         job) printf '%s\n' LoadState=loaded ActiveState=inactive Type=oneshot Result=success;;
         ill) printf '%s\n' LoadState=loaded ActiveState=failed Type=oneshot Result=exit-code;;
         *) echo LoadState=loaded; [ -e /run/$3 ] && echo ActiveState=active || echo ActiveState=inactive;;
         esac;;
-    is-enabled) [ -e /run/enabled ]; exit;;
+    is-enabled)
+        [ ! -e /run/enabled-$2 ] || { echo enabled; exit 0; }
+        case $2 in
+            static|indirect|alias|generated|enabled-runtime) echo $2; exit 0;;
+            masked|linked) echo $2; exit 1;;
+        esac
+        echo disabled; exit 1;;
     *) echo "systemctl $*" >>/var/log/orders;;
 esac
 case $1 in
     start|restart) touch /run/$2;;
     stop) rm -f /run/$2;;
-    enable) touch /run/enabled;;
-    disable) rm -f /run/enabled;;
+    enable) touch /run/enabled-$2;;
+    disable) rm -f /run/enabled-$2;;
 esac
 [ "$1 $2" != 'start broken' ] || { echo 'Job for broken.service failed.' >&2; exit 1; }
 exit 0
@@ -120,7 +127,6 @@ fn services_of_systemd_and_openrc_by_programs_that_stand_for_theirs() -> Result<
     let orders = ["enable web", "start web", "reload web", "restart web", "disable web", "stop web"];
     assert_eq!(done.lines().collect::<Vec<_>>(), orders.map(|order| format!("systemctl {order}")));
     assert_eq!(whole.failure("service", &wanted("none", "started"), &[])?["code"], "service.not_found");
-    assert_eq!(whole.failure("service", &wanted("masked", "started"), &[])?["code"], "service.masked");
     // One that has done its work is not there any more.
     whole.answer("service", &wanted("job", "started"), true)?;
     assert_eq!(whole.failure("service", &wanted("ill", "started"), &[])?["code"], "service.failed");
@@ -146,6 +152,71 @@ fn services_of_systemd_and_openrc_by_programs_that_stand_for_theirs() -> Result<
     std::fs::remove_file(whole.path("/run/web")).expect("it ran");
     comes_and_goes(&whole, "openrc")?;
     assert_eq!(whole.failure("service", &wanted("none", "started"), &[])?["code"], "service.not_found");
+    Ok(())
+}
+
+#[test]
+fn units_of_systemd_are_enabled_where_that_is_possible() -> Result<()> {
+    need_root!("a target with services of its own");
+    let whole = Whole::root()?;
+    whole.program("/usr/local/bin/systemctl", SYSTEMCTL);
+    let enabled = |name: &str, on: bool| json!({"name": name, "enabled": on});
+    // Until the machine stops is not for good.
+    for name in ["enabled-runtime", "linked"] {
+        whole.answer("service", &enabled(name, false), false)?;
+        whole.would("service", &enabled(name, true), true)?;
+        whole.answer("service", &enabled(name, true), true)?;
+        whole.answer("service", &enabled(name, true), false)?;
+        whole.answer("service", &enabled(name, false), true)?;
+    }
+    whole.write("/var/log/orders", "");
+    for name in ["static", "indirect", "generated"] {
+        whole.answer("service", &enabled(name, false), false)?;
+    }
+    for (name, on, hint) in [
+        ("static", true, "no [Install] section"),
+        ("indirect", true, "Also="),
+        ("generated", true, "no file with an [Install] section"),
+        ("alias", true, "another name"),
+        // What it stands for may be enabled.
+        ("alias", false, "another name"),
+    ] {
+        for words in [&[][..], &["--check"]] {
+            let failed = whole.failure("service", &enabled(name, on), words)?;
+            let said = |part: &str, text: &str| failed[part].as_str().is_some_and(|said| said.contains(text));
+            assert!(failed["code"] == "service.cannot_enable" && said("message", name), "{failed}");
+            assert!(said("hint", hint), "{failed}");
+        }
+    }
+    // Nothing is started before.
+    let both = json!({"name": "static", "state": "started", "enabled": true});
+    assert_eq!(whole.failure("service", &both, &[])?["code"], "service.cannot_enable");
+    assert_eq!(whole.read("/var/log/orders"), "");
+    Ok(())
+}
+
+#[test]
+fn a_masked_unit_of_systemd_is_stopped_and_never_started() -> Result<()> {
+    need_root!("a target with services of its own");
+    let whole = Whole::root()?;
+    whole.program("/usr/local/bin/systemctl", SYSTEMCTL);
+    whole.write("/run/masked", "");
+    for refused in [
+        wanted("masked", "started"),
+        wanted("masked", "restarted"),
+        wanted("masked", "reloaded"),
+        json!({"name": "masked", "enabled": true}),
+        json!({"name": "masked", "state": "stopped", "enabled": true}),
+    ] {
+        assert_eq!(whole.failure("service", &refused, &[])?["code"], "service.masked", "{refused}");
+    }
+    assert!(whole.path("/run/masked").exists());
+    whole.would("service", &wanted("masked", "stopped"), true)?;
+    let off = json!({"name": "masked", "state": "stopped", "enabled": false});
+    let stopped = whole.answer("service", &off, true)?;
+    assert_eq!(stopped["msg"], "stop the service masked", "{stopped}");
+    whole.answer("service", &off, false)?;
+    assert_eq!(whole.read("/var/log/orders"), "systemctl stop masked\n");
     Ok(())
 }
 
