@@ -144,13 +144,15 @@ fn busybox(line: &str) -> Option<Process<'_>> {
     })
 }
 
-/// `1234`, or `54m`, `2g`.
+/// `1234`; from 10000 on in four characters: `9.8m`, `54m`, `1.5g`.
 fn kilobytes(text: &str) -> Option<u64> {
-    let (number, factor) = match text.strip_suffix('m') {
-        Some(number) => (number, 1024),
-        None => text.strip_suffix('g').map_or((text, 1), |number| (number, 1024 * 1024)),
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
+    let units = [('m', 1 << 10), ('g', 1 << 20), ('t', 1 << 30)];
+    let scaled = units.into_iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor)));
+    let (number, factor) = scaled.unwrap_or((text, 1));
+    let (whole, tenth) = number.split_once('.').unwrap_or((number, "0"));
+    let tenth = tenth.parse::<u64>().ok().filter(|tenth| *tenth < 10)?;
+    let tenths = whole.parse::<u64>().ok()?.checked_mul(10)?.checked_add(tenth)?;
+    Some(tenths.checked_mul(factor)? / 10)
 }
 
 /// The last part of the path of a program; of a thread of the kernel `[its name]`, of a login shell without its dash.
@@ -210,6 +212,19 @@ mod tests {
         let (all, _) = list(printed, true, &Params::default());
         assert_eq!(all.iter().map(|process| process.memory_kb).collect::<Vec<_>>(), [54 * 1024, 2000]);
         assert_eq!((all[0].cpu, all[1].command), (None, "{sh} -sh"));
+        for (printed, kilobytes) in [
+            ("0", 0),
+            ("9999", 9999),
+            ("9.8m", 10_035),
+            ("123m", 125_952),
+            ("1.5g", 1_572_864),
+            ("2.0t", 2 << 30),
+        ] {
+            let line = format!("    1     0 root      {printed} /sbin/init\n");
+            let sizes: Vec<u64> =
+                list(&line, true, &Params::default()).0.iter().map(|process| process.memory_kb).collect();
+            assert_eq!(sizes, [kilobytes], "{printed}");
+        }
     }
 
     #[test]
