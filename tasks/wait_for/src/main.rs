@@ -182,13 +182,19 @@ impl Wait {
 
     fn look(&self) -> Result<Look, Error> {
         match &self.what {
-            What::Port { host, port } => match Connection::open_within(host, *port, self.connect_ms) {
-                Ok(connection) if self.wanted => Ok(self.search(connection.take(BANNER_BYTES_MAX))),
-                Ok(_) => Ok(Look::NotYet("it is open".to_owned())),
-                Err(error) => self.closed(error),
-            },
+            What::Port { host, port } => self.connect(host, *port),
+            // What has to go is there as long as its port takes connections, also where it speaks no HTTP or hangs.
+            What::Url { url, .. } if !self.wanted => self.connect(&url.host, url.port),
             What::Url { url, statuses, tls } => self.ask(url, statuses, tls),
             What::Path(path) => self.read(path),
+        }
+    }
+
+    fn connect(&self, host: &str, port: u16) -> Result<Look, Error> {
+        match Connection::open_within(host, port, self.connect_ms) {
+            Ok(connection) if self.wanted => Ok(self.search(connection.take(BANNER_BYTES_MAX))),
+            Ok(_) => Ok(Look::NotYet("the port is open".to_owned())),
+            Err(error) => self.closed(error),
         }
     }
 
@@ -209,6 +215,7 @@ impl Wait {
         }
     }
 
+    /// A web server that has to be there.
     fn ask(&self, url: &Url, statuses: &[u16], tls: &Tls) -> Result<Look, Error> {
         let request = Request {
             method: "GET",
@@ -219,19 +226,14 @@ impl Wait {
             limit_ms: self.connect_ms,
         };
         match send(&request, tls) {
-            Ok(_) if !self.wanted => Ok(Look::NotYet("it answers".to_owned())),
             Ok(reply) if statuses.contains(&reply.status) => {
                 Ok(self.search(reply.body.take(BANNER_BYTES_MAX)))
             }
             Ok(reply) => Ok(Look::NotYet(format!("it answers with the status {}", reply.status))),
             Err(error) => match error.code.as_str() {
-                "http.connection" | "http.answer" | "net.closed" | "tls.closed" => self.gone(error),
-                // The files of this side, whoever is there.
-                "tls.file" | "tls.authorities" | "tls.client_cert" | "tls.client_key" => Err(error),
-                // Whether it is to be believed is not asked of what has to go.
-                code if code.starts_with("tls.") && !self.wanted => Ok(Look::NotYet("it answers".to_owned())),
                 // It may still be starting. What is wrong with its certificate is not mended by waiting.
-                "tls.alert" | "tls.broken" | "tls.cut" | "tls.none" => Ok(Look::NotYet(error.message)),
+                "http.connection" | "http.answer" | "net.closed" | "tls.closed" | "tls.alert"
+                | "tls.broken" | "tls.cut" | "tls.none" => Ok(Look::NotYet(error.message)),
                 _ => self.closed(error),
             },
         }
@@ -240,14 +242,11 @@ impl Wait {
     /// Nobody listens, or this may not be asked.
     fn closed(&self, error: Error) -> Result<Look, Error> {
         match error.code.as_str() {
-            "net.refused" | "net.timeout" | "net.route" | "net.connect" | "net.resolve" => self.gone(error),
+            "net.refused" | "net.timeout" | "net.route" | "net.connect" | "net.resolve" => {
+                Ok(if self.wanted { Look::NotYet(error.message) } else { good() })
+            }
             _ => Err(error),
         }
-    }
-
-    /// Nobody is there who could be used.
-    fn gone(&self, error: Error) -> Result<Look, Error> {
-        Ok(if self.wanted { Look::NotYet(error.message) } else { good() })
     }
 
     /// In what comes until its end or silence. A port is asked no longer than it takes.

@@ -124,6 +124,40 @@ fn a_web_server_is_waited_for_and_bad_parameters_are_said() -> Result<()> {
 }
 
 #[test]
+fn an_address_is_gone_when_its_port_is_closed() -> Result<()> {
+    let desk = Desk::new()?;
+    let port_of = |listener: &TcpListener| listener.local_addr().expect("bound").port();
+    let gone = |port: u16, timeout: u32, code: i32| {
+        let params =
+            json!({"url": format!("http://127.0.0.1:{port}/"), "state": "stopped", "timeout": timeout});
+        desk.result("wait_for", &params, &[&format!("net:127.0.0.1:{port}")], &[], code)
+    };
+    let still = |port: u16| {
+        let failed = gone(port, 0, 3)?;
+        let error = &failed["result"]["error"];
+        let is_open = error["message"].as_str().is_some_and(|text| text.contains("the port is open"));
+        assert!(error["code"] == "wait_for.timeout" && is_open, "{failed}");
+        Ok::<_, waft_tests::Error>(())
+    };
+    // One that speaks something else. It takes one connection: there is one look.
+    let mail = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = port_of(&mail);
+    let speaks = std::thread::spawn(move || {
+        let (mut connection, _) = mail.accept().expect("somebody");
+        let _ = connection.write_all(b"220 ready\r\n");
+    });
+    still(port)?;
+    speaks.join().expect("somebody came");
+    // One that takes connections and never answers.
+    let hangs = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = port_of(&hangs);
+    still(port)?;
+    drop(hangs);
+    gone(port, 20, 0)?;
+    Ok(())
+}
+
+#[test]
 fn a_web_server_is_waited_for_by_tls() -> Result<()> {
     Desk::each(|desk| {
         let authority = Authority::new(desk.path("tls"));
@@ -148,7 +182,7 @@ fn a_web_server_is_waited_for_by_tls() -> Result<()> {
         assert_eq!(failed["result"]["error"]["code"], "tls.expired", "{failed}");
         let params = json!({"url": late.url("/"), "validate_certs": false, "timeout": 30});
         desk.answer("wait_for", &params, &[&late.grant()], false)?;
-        // Of what has to go only that it answers is of interest.
+        // Of what has to go only its port is of interest.
         let timeout = |params: &serde_json::Value, grant: &str, seen: &str| {
             let failed = desk.result("wait_for", params, &[&read, grant], &[], 3)?;
             let error = &failed["result"]["error"];
@@ -158,9 +192,10 @@ fn a_web_server_is_waited_for_by_tls() -> Result<()> {
         };
         let still =
             json!({"url": late.url("/"), "ca_path": ca, "state": "absent", "timeout": 1, "sleep": 0.1});
-        timeout(&still, &late.grant(), "it answers")?;
+        timeout(&still, &late.grant(), "the port is open")?;
         // Its own files are not what is waited for.
         let mut odd = still;
+        odd["state"] = json!("present");
         odd["ca_path"] = json!(authority.path("config"));
         let failed = desk.result("wait_for", &odd, &[&read, &late.grant()], &[], 3)?;
         assert_eq!(failed["result"]["error"]["code"], "tls.file", "{failed}");
