@@ -114,7 +114,6 @@ pub fn instead(word: &str) -> &'static str {
     match word {
         "static" => "its file has no [Install] section: add one, or enable a unit that starts it",
         "indirect" => "its [Install] section enables other units (Also=, DefaultInstance=): name these",
-        "alias" => "that is another name of a unit: give its own, which `systemctl show --property=Id` says",
         _ => "it has no file with an [Install] section: change what makes it",
     }
 }

@@ -36,7 +36,7 @@ fn run(params: Params) -> Result<Outcome, Error> {
     }
     let verb = verb(params.state, found.is_running);
     let enables = match params.enabled {
-        Some(Yes(wanted)) => (is_enabled(manager, name, level, wanted)? != wanted).then_some(wanted),
+        Some(Yes(wanted)) => switch(manager, name, level, wanted)?,
         None => None,
     };
     let is_running = match params.state {
@@ -55,14 +55,14 @@ fn run(params: Params) -> Result<Outcome, Error> {
         return Ok(answer(Outcome::ok()));
     }
     need_root("service.denied", "change services")?;
-    let switch = enables.map(|on| if on { "enable" } else { "disable" });
-    let said: Vec<&str> = verb.into_iter().chain(switch).collect();
+    let switches = enables.as_ref().map(|(on, _)| if *on { "enable" } else { "disable" });
+    let said: Vec<&str> = verb.into_iter().chain(switches).collect();
     let mut outcome = answer(Outcome::changed(true).msg(tell("service", name, &said.join(" and "))));
     if is_check() {
         return Ok(outcome);
     }
-    if let Some(on) = enables {
-        enable(manager, name, level, on)?;
+    if let Some((on, unit)) = enables {
+        enable(manager, &unit, level, on)?;
     }
     if let Some(verb) = verb {
         let argv = manager.order(verb, name);
@@ -165,42 +165,56 @@ fn masked(name: &str) -> Error {
     Error { hint: Some(format!("`systemctl unmask {name}`")), ..Error::new("service.masked", message) }
 }
 
-fn fixed(name: &str, wanted: bool, word: &str) -> Error {
-    let verb = if wanted { "enabled" } else { "disabled" };
-    let message = format!("the unit {name} cannot be {verb}: `systemctl is-enabled` says that it is {word}");
+fn fixed(name: &str, word: &str) -> Error {
+    let message = format!("the unit {name} cannot be enabled: `systemctl is-enabled` says that it is {word}");
     Error { hint: Some(instead(word).into()), ..Error::new("service.cannot_enable", message) }
 }
 
-/// Whether it starts with the machine. It is an error where it cannot be made so as it is `wanted`.
-fn is_enabled(manager: Manager, name: &str, level: &str, wanted: bool) -> Result<bool, Error> {
-    match manager {
+/// What to enable or disable, by the name that is to be given, so that it is as `wanted`; none where it is.
+fn switch(manager: Manager, name: &str, level: &str, wanted: bool) -> Result<Option<(bool, String)>, Error> {
+    let mut unit = name.to_owned();
+    let is_enabled = match manager {
         Manager::Systemd => {
-            let output = probe(&["systemctl", "is-enabled", name])?;
-            let said = output.map(|output| text(&output.stdout).into_owned()).unwrap_or_default();
+            let mut said = systemctl(&["is-enabled", name])?;
+            if systemd_enabled(&said) == Err("alias") {
+                // Another name is enabled and disabled with the unit that it stands for.
+                let id = systemctl(&["show", "--property=Id", name])?;
+                unit = id.trim().strip_prefix("Id=").unwrap_or(name).to_owned();
+                said = systemctl(&["is-enabled", &unit])?;
+            }
             match systemd_enabled(&said) {
-                Ok(is_enabled) => Ok(is_enabled),
-                // What an alias stands for may be enabled.
-                Err(word) if wanted || word == "alias" => Err(fixed(name, wanted, word)),
-                Err(_) => Ok(false),
+                Ok(is_enabled) => is_enabled,
+                Err(word) if wanted => return Err(fixed(&unit, word)),
+                Err(_) => false,
             }
         }
         Manager::OpenRc => {
             let output = probe(&["rc-update", "show", level])?;
-            Ok(output.is_some_and(|output| openrc_enabled(&text(&output.stdout), name, level)))
+            output.is_some_and(|output| openrc_enabled(&text(&output.stdout), name, level))
         }
-        Manager::SysV => {
-            // A refusal comes from here, with the grant to give.
-            file::stat("/etc")?;
-            Ok(SERVING.iter().any(|dir| {
-                let names: Vec<String> = std::fs::read_dir(dir)
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-                    .collect();
-                sysv_enabled(names.iter().map(String::as_str), name)
-            }))
-        }
-    }
+        Manager::SysV => is_serving(name)?,
+    };
+    Ok((is_enabled != wanted).then_some((wanted, unit)))
+}
+
+/// What it prints, whatever its exit code.
+fn systemctl(words: &[&str]) -> Result<String, Error> {
+    let output = probe(&[&["systemctl"], words].concat())?;
+    Ok(output.map(|output| text(&output.stdout).into_owned()).unwrap_or_default())
+}
+
+/// Whether scripts start it with the machine.
+fn is_serving(name: &str) -> Result<bool, Error> {
+    // A refusal comes from here, with the grant to give.
+    file::stat("/etc")?;
+    Ok(SERVING.iter().any(|dir| {
+        let names: Vec<String> = std::fs::read_dir(dir)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .collect();
+        sysv_enabled(names.iter().map(String::as_str), name)
+    }))
 }
 
 fn enable(manager: Manager, name: &str, level: &str, on: bool) -> Result<(), Error> {
