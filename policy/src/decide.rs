@@ -152,7 +152,8 @@ impl Policy {
             }
         };
         if crate::SITE
-            && let Some(Err(problem)) = approvals.as_ref().map(|wanted| wanted.check(rule, request.approvers))
+            && let Some(Err(problem)) =
+                approvals.as_ref().map(|wanted| wanted.check(rule, request.who, request.approvers))
         {
             return Decision::Refused(problem);
         }

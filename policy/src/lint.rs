@@ -4,6 +4,7 @@ use crate::Policy;
 use crate::glob::Glob;
 use crate::problems::{Placed, listed, quoted};
 use crate::rule::{Effect, Rule};
+use crate::site::Approvals;
 use crate::time::print_rfc3339;
 use waft_proto::envelope::Wall;
 use waft_proto::grant::{Access, Grant};
@@ -113,6 +114,14 @@ fn names(policy: &Policy, rule: &Rule) -> Vec<Placed> {
         let message = format!("the rule {} wants signatures, and nobody's key is known", quoted(&rule.name));
         let hint = "name the file of their keys: allowed_signers = \"/etc/waft/allowed_signers\"";
         found.push(warning(rule.line, "policy.nobody", message, hint));
+    }
+    if let Some(Approvals { approvers: None, .. }) = approvals {
+        let message = format!(
+            "the rule {} wants approvals and does not say whose: those of all allowed signers count",
+            quoted(&rule.name)
+        );
+        let hint = "name who may approve: approvers = [\"carol@example.com\", \"dave@example.com\"]";
+        found.push(warning(rule.line, "policy.approvers", message, hint));
     }
     if approvals.is_some() && policy.site.names.is_empty() {
         let message = format!(

@@ -44,7 +44,8 @@ pub struct Controller {
     pub key: [u8; KEY_BYTES],
 }
 
-/// How many people besides the one who starts a run must have agreed to it.
+/// How many people besides the one who starts a run must have agreed to it. He is known by his name: as a controller it
+/// has to be the one that the allowed signers have for him.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Approvals {
     pub least: u32,
@@ -87,17 +88,24 @@ impl Site {
 }
 
 impl Approvals {
-    /// Whether these people, each with all names, are enough for that rule.
-    pub(crate) fn check(&self, rule: &Rule, people: &[Vec<String>]) -> Result<(), Problem> {
+    /// Whether these people, each with all names, are enough for that rule: `who` starts the run and is none of them.
+    pub(crate) fn check(&self, rule: &Rule, who: &str, people: &[Vec<String>]) -> Result<(), Problem> {
         let named = |name: &String| self.approvers.as_ref().is_none_or(|approvers| approvers.contains(name));
-        let have = people.iter().filter(|names| names.iter().any(named)).count();
+        let (own, others): (Vec<_>, Vec<_>) = people
+            .iter()
+            .filter(|names| names.iter().any(named))
+            .partition(|names| names.iter().any(|name| name == who));
+        let have = others.len();
         if have >= self.least as usize {
             return Ok(());
         }
         let (rule, least) = (quoted(&rule.name), self.least);
-        let message = format!(
+        let mut message = format!(
             "the rule {rule} of this node's policy wants the approval of {least} people, and {have} have approved"
         );
+        if !own.is_empty() {
+            message.push_str(&format!("; {} starts the run, and so does not count", quoted(who)));
+        }
         Err(Problem::new("policy.approval", message)
             .hint("have the run approved by more of those who may, and send that along"))
     }

@@ -308,6 +308,32 @@ fn a_rule_may_want_approvals_of_different_people() {
 }
 
 #[test]
+fn who_starts_a_run_is_none_of_those_who_approve_it() {
+    let named = policy(
+        "[[rule]]\nname = 'two'\napprovals = 2\napprovers = ['alice', 'bob', 'carol', 'carol@work']\n",
+    );
+    let all = policy("[[rule]]\nname = 'two'\napprovals = 2\n");
+    let ask = |who: &'static str, people: &[&[&str]]| Ask {
+        who,
+        approvers: people.iter().map(|names| names.iter().map(|name| (*name).to_owned()).collect()).collect(),
+        ..Ask::default()
+    };
+    for policy in [&named, &all] {
+        let own = ask("alice", &[&["alice"], &["bob"]]).refused(policy);
+        assert_eq!(own.code, "policy.approval");
+        assert!(own.message.contains("2 people, and 1 have approved; `alice` starts the run"), "{own:?}");
+        // One of several names of a person is enough to know him.
+        let own = ask("carol", &[&["carol@work", "carol"], &["bob"]]).refused(policy);
+        assert!(own.message.contains("and 1 have approved; `carol` starts"), "{own:?}");
+        // Others are enough, also beside him.
+        ask("alice", &[&["alice"], &["bob"], &["carol"]]).allowed(policy);
+        ask("dave", &[&["alice"], &["bob"]]).allowed(policy);
+        let few = ask("dave", &[&["alice"]]).refused(policy);
+        assert!(few.message.ends_with("and 1 have approved"), "{few:?}");
+    }
+}
+
+#[test]
 fn keys_of_a_site_are_read_and_their_mistakes_told() {
     let text = "allowed_signers = '/etc/waft/signers'\nstate = '/srv/waft'\nnode_key = '/srv/key'\n[revoked]\nkeys = ['/etc/waft/krl']\n";
     let site = policy(text).site;
@@ -339,7 +365,10 @@ fn lint_tells_what_cannot_be_kept() {
     let rule = |keys: &str| format!("{CONTROLLER}[[rule]]\nname = 'a'\n{keys}\n");
     assert!(codes(&rule("who = ['o*']")).is_empty());
     assert_eq!(codes(&rule("who = ['alice']")), ["policy.nobody"]);
-    assert_eq!(codes(&rule("approvals = 1")), ["policy.nobody", "policy.names"]);
+    assert_eq!(codes(&rule("approvals = 1")), ["policy.nobody", "policy.approvers", "policy.names"]);
+    let known = format!("allowed_signers = '/s'\nnames = ['web1']\n{}", rule("approvals = 1"));
+    assert_eq!(codes(&known), ["policy.approvers"]);
+    assert!(codes(&format!("{known}approvers = ['a']\n")).is_empty());
     let signed = format!("allowed_signers = '/s'\n{}", rule("signers = ['a']"));
     assert_eq!(codes(&signed), ["policy.precompiled"]);
     assert!(codes(&format!("precompiled = 'deny'\n{signed}")).is_empty());
