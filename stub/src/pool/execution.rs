@@ -61,6 +61,8 @@ struct Execution<'a> {
     probes: Vec<String>,
     /// A task that was called and has not ended.
     nested: Option<Nested>,
+    /// Changes of called tasks that have ended, by dry runs: they are this one's, too.
+    below: u32,
     blobs: Blobs,
     net: Net,
     /// The granted directories, once a call was about them.
@@ -143,6 +145,7 @@ async fn carry_out(
         program: None,
         probes: Vec::new(),
         nested: None,
+        below: 0,
         blobs: Blobs::default(),
         // In a dry run these grants are not among them.
         net: Net::new(&job.grants),
@@ -405,7 +408,7 @@ impl Execution<'_> {
             ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
             walls: self.worker.walls.clone(),
             problem: verdict.problem,
-            changes,
+            changes: changes.saturating_add(self.below),
             audit: None,
         }
     }

@@ -5,7 +5,7 @@ mod guest;
 mod place;
 mod refused;
 
-use crate::lab::{Order, task};
+use crate::lab::{Order, asks, task};
 use guest::{Op, guest, guest_in};
 use place::{Place, changes};
 use serde_json::json;
@@ -217,5 +217,39 @@ async fn a_hard_link_leads_into_the_overlay() {
             ran.outcome.problem
         );
         assert_eq!(changes(&ran, &place.path("real")).keys().collect::<Vec<_>>(), ["a", "twin"], "{user}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_called_task_would_change_its_caller_would() {
+    let place = Place::new();
+    let (real, other) = (place.grant("real", "rw"), place.grant("other", "rw"));
+    let call = |name: &str| ("task", json!({ "name": name }).to_string());
+    let writes = guest_in(0, &[Op::Write("new", "x"), Op::Unlink("gone")]);
+    let denies = guest_in(0, &[Op::Unlink("file"), Op::Say("{\"changed\":false}")]);
+    let mut order = asks(&[call("middle"), call("denies"), call("idle")])
+        .callee("middle", asks(&[call("writes")]).wat, &["call:writes", &real])
+        .callee("writes", writes, &[&real])
+        .callee("denies", denies, &[&other])
+        .callee("idle", guest_in(0, &[]), &[&other])
+        .grant(real)
+        .grant(other)
+        .check();
+    for name in ["middle", "writes", "denies", "idle"] {
+        order = order.grant(format!("call:{name}"));
+    }
+    for (user, program) in place.users() {
+        let ran = place.run(&order, &program).await;
+        assert_eq!(
+            (ran.outcome.status, ran.outcome.changes),
+            (Status::Ok, 3),
+            "{user}: {:?}",
+            ran.outcome.problem
+        );
+        let told: Vec<_> = ran.answers().iter().map(|answer| answer["status"].clone()).collect();
+        assert_eq!(told, ["changed", "changed", "ok"], "{user}");
+        assert_eq!(ran.answers()[0]["result"]["status"], "changed", "{user}");
+        let all = changes(&ran, place.top.path());
+        assert_eq!(all.keys().collect::<Vec<_>>(), ["other/file", "real/gone", "real/new"], "{user}");
     }
 }

@@ -420,6 +420,7 @@ impl Execution<'_> {
         };
         self.nested = None;
         self.meter.callee_ended();
+        self.below = self.below.saturating_add(outcome.changes);
         Ok(told(&outcome, stdout))
     }
 
@@ -447,7 +448,11 @@ impl Execution<'_> {
                         self.nested = None;
                     }
                 }
-                Ok(Some(JobEvent::Done(_)) | None) | Err(_) => self.nested = None,
+                Ok(Some(JobEvent::Done(outcome))) => {
+                    self.below = self.below.saturating_add(outcome.changes);
+                    self.nested = None;
+                }
+                Ok(None) | Err(_) => self.nested = None,
                 Ok(Some(_)) => {}
             }
         }
@@ -518,7 +523,9 @@ fn told(outcome: &Outcome, mut stdout: Kept) -> String {
     stdout.truncated |= outcome.stdout_truncated;
     let object: Option<Map<String, Value>> =
         if stdout.truncated { None } else { serde_json::from_slice(&stdout.bytes).ok() };
-    let changed = object.as_ref().is_some_and(|object| object.get("changed") == Some(&Value::Bool(true)));
+    let says = object.as_ref().is_some_and(|object| object.get("changed") == Some(&Value::Bool(true)));
+    // What a dry run found counts, whatever the task says.
+    let changed = says || outcome.changes > 0;
     let status = if outcome.status == Status::Ok && changed { Status::Changed } else { outcome.status };
     let problem = outcome
         .problem
