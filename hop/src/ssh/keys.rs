@@ -3,8 +3,8 @@
 use crate::driver::unix_now;
 use russh::keys::ssh_key::{self, Certificate, HashAlg, PublicKey};
 
-/// Whether a host certificate is good for a name: signed by one of the authorities, a host certificate,
-/// for this name, and valid now.
+/// Whether a host certificate is good for a name: signed by one of the authorities, a host certificate without critical
+/// options, for this name, and valid now.
 pub fn check_host_certificate(
     certificate: &Certificate,
     name: &str,
@@ -13,6 +13,10 @@ pub fn check_host_certificate(
 ) -> Result<(), String> {
     if !certificate.cert_type().is_host() {
         return Err("it is a user's certificate".to_owned());
+    }
+    // Who does not know one must refuse the certificate, and for hosts there are none to know.
+    if let Some(option) = certificate.critical_options().keys().next() {
+        return Err(format!("it has the critical option {option}, and no host certificate may have one"));
     }
     let principals = certificate.valid_principals();
     if !principals.is_empty() && !principals.iter().any(|principal| principal == name) {
@@ -50,5 +54,46 @@ pub fn fingerprint(wire: &[u8]) -> String {
             ),
             Err(_) => "of an unknown kind".to_owned(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_host_certificate;
+    use russh::keys::PrivateKey;
+    use russh::keys::ssh_key::certificate::{Builder, CertType};
+    use russh::keys::ssh_key::private::Ed25519Keypair;
+
+    const HOST: &str = "web-1.example";
+    const NOW: u64 = 1_000_000;
+
+    fn key(seed: u8) -> PrivateKey {
+        PrivateKey::from(Ed25519Keypair::from_seed(&[seed; 32]))
+    }
+
+    /// The verdict on a certificate that is good but for what `change` does to it.
+    fn verdict(change: impl FnOnce(&mut Builder)) -> Result<(), String> {
+        let mut builder =
+            Builder::new([7; 16], key(1).public_key().clone(), NOW - 1, NOW + 1).expect("times in order");
+        builder.cert_type(CertType::Host).expect("a kind").valid_principal(HOST).expect("a name");
+        change(&mut builder);
+        let certificate = builder.sign(&key(2)).expect("a certificate");
+        check_host_certificate(&certificate, HOST, &[key(2).public_key().clone()], NOW)
+    }
+
+    #[test]
+    fn a_critical_option_is_refused_and_an_extension_is_not() {
+        assert_eq!(verdict(|_| {}), Ok(()));
+        let extension = verdict(|builder| {
+            builder.extension("new@example.com", "").expect("an extension");
+        });
+        assert_eq!(extension, Ok(()));
+        for option in ["force-command", "source-address", "new@example.com"] {
+            let why = verdict(|builder| {
+                builder.critical_option(option, "10.0.0.0/8").expect("an option");
+            });
+            let why = why.expect_err("it cannot be kept");
+            assert!(why.contains(&format!("the critical option {option},")), "{why}");
+        }
     }
 }

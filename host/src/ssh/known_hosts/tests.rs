@@ -244,16 +244,21 @@ fn a_revoked_key_is_refused_under_every_setting() {
 #[test]
 fn a_certificate_of_a_known_authority_is_known() {
     let known = Known { authorities: vec![wire(2)], ..Known::default() };
-    let shown = |name: &str, by: u8| {
+    let with = |options: &[&str], name: &str, by: u8| {
         let mut builder = Builder::new([7; 16], private(1).public_key().clone(), 0, 1 << 40).expect("times");
         builder.cert_type(CertType::Host).expect("a kind").valid_principal(name).expect("a name");
+        for option in options {
+            builder.critical_option(*option, "/bin/true").expect("an option");
+        }
         builder.sign(&private(by)).expect("a certificate").to_bytes().expect("its bytes")
     };
+    let shown = |name: &str, by: u8| with(&[], name, by);
     let verdict =
         |shown: &[u8]| judge(&known, shown, "web-1", HOST, Strict::Yes).map_err(|problem| problem.code);
     assert_eq!(verdict(&shown(HOST, 2)), Ok(Verdict::Known));
     assert_eq!(verdict(&shown("web-2.example", 2)), Err("ssh.host_key".to_owned()));
     assert_eq!(verdict(&shown(HOST, 3)), Err("ssh.host_key".to_owned()));
+    assert_eq!(verdict(&with(&["force-command"], HOST, 2)), Err("ssh.host_key".to_owned()));
 }
 
 #[test]
