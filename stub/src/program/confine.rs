@@ -1,8 +1,8 @@
 //! A confined program: behind landlock, without new privileges, without sockets.
 //!
 //! It reads and writes beneath the granted directories as the task may, reads and executes what programs are made of
-//! ([`SYSTEM`]) and its own file, and has `/dev/null` and the like. What landlock has no word for stays open: chmod,
-//! chown, utime and xattr on files that its user owns, wherever they are.
+//! ([`SYSTEM`]) and its own file, and has `/dev/null` and the like. What landlock has no word for stays open, wherever
+//! files are: chmod, chown, utime and xattr as far as the rights of its user go.
 
 use super::memory;
 use crate::worker::wire::Dir;
@@ -32,9 +32,9 @@ const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/urandom", "/dev/rand
 /// Where a kernel for x86-64 takes calls of the x32 kind, each has a second number.
 const X32: i64 = if cfg!(target_arch = "x86_64") { 0x4000_0000 } else { 0 };
 
-/// What root keeps, as in a worker.
-const KEPT: CapabilitySet =
-    CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::DAC_READ_SEARCH).union(CapabilitySet::FOWNER);
+/// What root keeps: it works on other users' files in granted directories. Not FOWNER, as a worker has it: chmod and utime
+/// take no part in landlock, so with it they would be for everybody's files everywhere.
+const KEPT: CapabilitySet = CapabilitySet::DAC_OVERRIDE.union(CapabilitySet::DAC_READ_SEARCH);
 
 /// What a confined program may reach.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

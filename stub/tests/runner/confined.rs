@@ -2,6 +2,8 @@
 
 use crate::lab::asks;
 use serde_json::{Value, json};
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 async fn confined(script: &str, grants: &[String]) -> Value {
     let request = json!({"argv": ["sh", "-c", script], "confine": true}).to_string();
@@ -86,4 +88,31 @@ async fn confined_root_has_no_more_than_files() {
         "{answer}"
     );
     assert!(!std::path::Path::new("/tmp/waft-confined-node").exists());
+}
+
+/// Landlock has no word for modes and times.
+#[tokio::test]
+async fn confined_root_changes_no_modes_and_times_of_other_users_files() {
+    /// `nobody`, on every system that has one.
+    const OTHER: u32 = 65534;
+    if !rustix::process::getuid().is_root() {
+        println!("SKIPPED: only root has capabilities to lose");
+        return;
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let (own, theirs) = (dir.path().join("own"), dir.path().join("theirs"));
+    for file in [&own, &theirs] {
+        std::fs::write(file, "x").expect("written");
+        std::fs::set_permissions(file, Permissions::from_mode(0o640)).expect("its mode");
+    }
+    std::os::unix::fs::chown(&theirs, Some(OTHER), Some(OTHER)).expect("an owner");
+    let before = std::fs::metadata(&theirs).expect("it is there");
+    let (own, file) = (own.display(), theirs.display());
+    let script = format!(
+        "chmod 600 {own} && echo own; chmod 666 {file} && echo chmod; touch -d 2000-01-01 {file} && echo touch; true"
+    );
+    let answer = confined(&script, &[]).await;
+    assert_eq!(answer["stdout"], "own\n", "{answer}");
+    let after = std::fs::metadata(&theirs).expect("it is there");
+    assert_eq!((after.mode(), after.mtime()), (before.mode(), before.mtime()));
 }
