@@ -265,8 +265,9 @@ impl Changes<'_> {
                     _ => None,
                 };
                 let short = sizes.iter().flatten().all(|size| *size <= FILE_BYTES_MAX);
+                let shown = self.diff && short && self.compared < COMPARED_BYTES_MAX;
                 let differ = match both {
-                    Some((lower, upper)) if self.diff && short => {
+                    Some((lower, upper)) if shown => {
                         (a, b) = (whole(lower.as_ref()), whole(upper.as_ref()));
                         self.compared += (a.len() + b.len()) as u64;
                         sizes[0].is_none() || sizes[1].is_none() || a != b
@@ -282,7 +283,7 @@ impl Changes<'_> {
                     }
                     _ => true,
                 };
-                record.unread |= both.is_none() || (self.diff && !short && differ);
+                record.unread |= both.is_none() || (self.diff && !shown && differ);
                 if differ {
                     record.bytes = Some(sizes);
                     if record.change.is_empty() {
@@ -419,4 +420,54 @@ fn list(dir: &OwnedFd, names: &mut BTreeSet<CString>) -> bool {
         }
     }
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::fs;
+    use std::path::Path;
+
+    /// Two directories are enough for this; none of them has to be an overlay's.
+    #[test]
+    fn what_is_read_for_diffs_is_bounded_in_all() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (upper, lower) = (dir.path().join("upper"), dir.path().join("lower"));
+        for (side, text) in [(&upper, "new\n"), (&lower, "old\n")] {
+            fs::create_dir(side).expect("a directory");
+            // Names are read in order: the one before the bound is reached, the other after it.
+            for name in ["before", "later"] {
+                fs::write(side.join(name), text).expect("a file");
+            }
+            for number in 0..COMPARED_BYTES_MAX / (2 * FILE_BYTES_MAX) {
+                let file = File::create(side.join(format!("hole-{number}"))).expect("a file");
+                file.set_len(FILE_BYTES_MAX).expect("its length");
+            }
+        }
+        fs::write(upper.join("made"), "new\n").expect("a file");
+        let open = |side: &Path| OwnedFd::from(File::open(side).expect("a directory"));
+        let (merged, upper, lower) = (open(&upper), open(&upper), open(&lower));
+        let layer = Layer { path: "/srv".to_owned(), upper, lower, merged };
+        let overlays = Overlays { layers: vec![layer], missing: Vec::new() };
+        let mut changes = overlays.changes(true);
+        let told: Vec<Value> = std::iter::from_fn(|| changes.next())
+            .map(|line| serde_json::from_slice(&line).expect("JSON"))
+            .collect();
+        let read: Vec<_> = told
+            .iter()
+            .map(|change| {
+                let text = change["text"]["new"].as_str();
+                (change["path"].as_str(), change["change"].as_str(), text, change["unread"].as_bool())
+            })
+            .collect();
+        assert_eq!(
+            read,
+            [
+                (Some("/srv/before"), Some("modified"), Some("new\n"), None),
+                (Some("/srv/later"), Some("modified"), None, Some(true)),
+                (Some("/srv/made"), Some("created"), None, Some(true)),
+            ]
+        );
+    }
 }
