@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use sum::{Checksum, Kind, Sum};
-use waft_sdk::file::{Stat, chmod, chown, fsync, rename, stat};
+use waft_sdk::file::{Stat, chmod, stat};
 use waft_sdk::{Error, Outcome, is_check, progress};
 use waft_tasks_common::Yes;
+use waft_tasks_common::files::{Attributes, Backup, New, Replace, read_failed, write_failed};
 use waft_tasks_common::web::{Follow, Reply, Request, Url, basic, check_header};
 use waft_tasks_tls::Stream;
 use waft_tasks_tls::web::{send, tls};
@@ -56,20 +57,12 @@ fn half_a_minute() -> u32 {
     30
 }
 
-/// What was downloaded, beside the place where it is to be.
-struct Download<'a> {
-    part: &'a str,
-    sum: String,
-    bytes: u64,
-    /// The mode of new files.
-    mode: u32,
-}
-
 fn run(params: Params) -> Result<Outcome, Error> {
     let request = request(&params)?;
     let tls = tls(params.validate_certs.0, &params.ca_path, &params.client_cert, &params.client_key)?;
     let wanted = params.checksum.as_deref().map(Checksum::parse).transpose()?;
     let mode = params.mode.as_deref().map(octal).transpose()?;
+    let attributes = Attributes::new(mode, params.owner, params.group)?;
     let kind = wanted.as_ref().map_or(Kind::Sha256, |wanted| wanted.kind);
     let (dest, there, in_dir) = place(&params.dest, &request.url)?;
     let old = match there.kind.as_deref() {
@@ -86,7 +79,7 @@ fn run(params: Params) -> Result<Outcome, Error> {
         (old, wanted) => old.as_ref() == wanted.as_ref().map(|wanted| &wanted.hex),
     };
     if old.is_some() && is_wanted && !params.force.0 {
-        let changed = attributes(&dest, &params, mode)?;
+        let changed = attributes.apply(&dest, &there)?;
         return Ok(Outcome::changed(changed).msg("file already exists").with("dest", &dest));
     }
     if is_check() {
@@ -95,7 +88,10 @@ fn run(params: Params) -> Result<Outcome, Error> {
             format!("{} would be downloaded to {dest}{then}: a dry run opens no connection", request.url);
         return Ok(Outcome::changed(true).msg(text).with("dest", &dest));
     }
-    let reply = send(&request, &tls)?;
+    // Before anything is asked for: whether there may be a file at all.
+    let replace = Replace { path: &dest, before: &there, attributes: &attributes, backup: Backup::No };
+    let mut new = replace.begin()?;
+    let mut reply = send(&request, &tls)?;
     if reply.status != 200 {
         let text = format!(
             "{} answered with the status {} {}, not with a file",
@@ -104,18 +100,20 @@ fn run(params: Params) -> Result<Outcome, Error> {
         return Err(Error::new("get_url.status", text));
     }
     let (status, url) = (reply.status, reply.url.to_string());
-    let (dir, name) = dest.rsplit_once('/').unwrap_or(("", &dest));
-    let run = std::env::var("WAFT_RUN").unwrap_or_default();
-    let part = format!("{dir}/.{name}.waft-{}", run.get(..8).unwrap_or("part"));
-    let placed = download(reply, &part, kind).and_then(|download| {
-        place_it(&download, &dest, &there, old.as_deref(), wanted.as_ref(), mode, &params)
-            .map(|changed| (download.sum, download.bytes, changed))
-    });
-    let (sum, bytes, replaced) = placed.inspect_err(|_| {
-        // Why it went wrong is the better word.
-        let _ = fs::remove_file(&part);
-    })?;
-    let changed = attributes(&dest, &params, mode)? || replaced;
+    let (sum, bytes) = download(&mut reply, &mut new, kind)?;
+    if let Some(wanted) = wanted.filter(|wanted| wanted.hex != sum) {
+        let kind = wanted.kind.word();
+        let text = format!(
+            "what was downloaded has the checksum {kind}:{sum}, not {kind}:{}; it was thrown away",
+            wanted.hex
+        );
+        return Err(Error::new("get_url.checksum", text));
+    }
+    let replaced = old.as_ref() != Some(&sum);
+    let changed = match replaced {
+        true => new.place().map(|_| true)?,
+        false => attributes.apply(&dest, &there)?,
+    };
     Ok(Outcome::changed(changed)
         .msg(if replaced { "OK" } else { "what was downloaded is there already" })
         .with("dest", &dest)
@@ -147,9 +145,10 @@ fn request(params: &Params) -> Result<Request<'static>, Error> {
 }
 
 /// Digits are octal, in quotes or not.
-fn octal(mode: &RawValue) -> Result<u32, Error> {
+fn octal(mode: &RawValue) -> Result<&str, Error> {
     let digits = mode.get().trim_matches('"');
-    u32::from_str_radix(digits, 8).ok().filter(|mode| *mode <= 0o7777 && digits.len() >= 3).ok_or_else(|| {
+    let is_mode = digits.len() >= 3 && u32::from_str_radix(digits, 8).is_ok_and(|mode| mode <= 0o7777);
+    is_mode.then_some(digits).ok_or_else(|| {
         Error::new("params.mode", format!("`mode` is {}: expected octal digits, as \"0644\"", mode.get()))
     })
 }
@@ -181,28 +180,22 @@ fn place(dest: &str, url: &Url) -> Result<(String, Stat, bool), Error> {
     Ok((dest, there, true))
 }
 
-fn io(what: &str, path: &str, why: &std::io::Error) -> Error {
-    Error::new("get_url.file", format!("{path} cannot be {what}: {why}"))
-}
-
 fn of_file(path: &str, kind: Kind) -> Result<String, Error> {
-    let mut file = File::open(path).map_err(|why| io("read", path, &why))?;
+    let mut file = File::open(path).map_err(|why| read_failed(path, &why))?;
     let (mut sum, mut piece) = (Sum::new(kind), vec![0; PIECE_BYTES]);
     loop {
-        match file.read(&mut piece).map_err(|why| io("read", path, &why))? {
+        match file.read(&mut piece).map_err(|why| read_failed(path, &why))? {
             0 => return Ok(sum.hex()),
             read => sum.add(piece.get(..read).unwrap_or_default()),
         }
     }
 }
 
-fn download<'a>(mut reply: Reply<Stream>, part: &'a str, kind: Kind) -> Result<Download<'a>, Error> {
-    // One of an earlier run that was killed.
-    let _ = fs::remove_file(part);
-    let mut file = File::create_new(part).map_err(|why| io("made", part, &why))?;
-    // While it is empty: what it will hold may not be for everybody.
-    let mode = u32::from_str_radix(&stat(part)?.mode, 8).unwrap_or(PART_MODE);
-    chmod(part, PART_MODE)?;
+/// The checksum, and how many bytes it is of.
+fn download(reply: &mut Reply<Stream>, new: &mut New, kind: Kind) -> Result<(String, u64), Error> {
+    // What it is to have it gets when all of it is there.
+    let mode = u32::from_str_radix(&stat(&new.path)?.mode, 8).unwrap_or(PART_MODE);
+    chmod(&new.path, PART_MODE)?;
     let total = reply.header("content-length").and_then(|length| length.parse().ok());
     let (mut sum, mut bytes, mut piece) = (Sum::new(kind), 0, vec![0; PIECE_BYTES]);
     loop {
@@ -214,59 +207,91 @@ fn download<'a>(mut reply: Reply<Stream>, part: &'a str, kind: Kind) -> Result<D
         if read.is_empty() {
             break;
         }
-        file.write_all(read).map_err(|why| io("written", part, &why))?;
+        new.file.write_all(read).map_err(|why| write_failed(&new.path, &why))?;
         sum.add(read);
         bytes += read.len() as u64;
         progress(bytes, total, None)?;
     }
-    Ok(Download { part, sum: sum.hex(), bytes, mode })
+    chmod(&new.path, mode)?;
+    Ok((sum.hex(), bytes))
 }
 
-/// Whether what was there was another.
-fn place_it(
-    download: &Download<'_>,
-    dest: &str,
-    there: &Stat,
-    old: Option<&str>,
-    wanted: Option<&Checksum>,
-    mode: Option<u32>,
-    params: &Params,
-) -> Result<bool, Error> {
-    if let Some(wanted) = wanted.filter(|wanted| wanted.hex != download.sum) {
-        let kind = wanted.kind.word();
-        let text = format!(
-            "what was downloaded has the checksum {kind}:{}, not {kind}:{}; it was thrown away",
-            download.sum, wanted.hex
-        );
-        return Err(Error::new("get_url.checksum", text));
-    }
-    if old == Some(download.sum.as_str()) {
-        fs::remove_file(download.part).map_err(|why| io("removed", download.part, &why))?;
-        return Ok(false);
-    }
-    // As it shall be, or else as it was, before anybody sees it.
-    let (uid, gid) = (there.uid.to_string(), there.gid.to_string());
-    let own = stat(download.part)?;
-    let was = |is_other: bool| old.is_some() && is_other;
-    let owner = params.owner.as_deref().or_else(|| was(own.uid != there.uid).then_some(uid.as_str()));
-    let group = params.group.as_deref().or_else(|| was(own.gid != there.gid).then_some(gid.as_str()));
-    if owner.is_some() || group.is_some() {
-        chown(download.part, owner, group)?;
-    }
-    let before = u32::from_str_radix(&there.mode, 8).ok().filter(|_| old.is_some()).map(|mode| mode & 0o777);
-    chmod(download.part, mode.or(before).unwrap_or(download.mode))?;
-    fsync(download.part)?;
-    rename(download.part, dest)?;
-    Ok(true)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use waft_sdk::file::set_xattr;
+    use waft_sdk::testing::{Dialog, Fake, with_host};
 
-fn attributes(path: &str, params: &Params, mode: Option<u32>) -> Result<bool, Error> {
-    let mut changed = false;
-    if params.owner.is_some() || params.group.is_some() {
-        changed |= chown(path, params.owner.as_deref(), params.group.as_deref())?;
+    const ASKED: &str =
+        "GET /file HTTP/1.1\r\nHost: web\r\nUser-Agent: waft\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+    const URL: &str = "http://web/file";
+
+    /// A host with that web server, once.
+    fn serving(body: &str) -> Fake {
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        Fake::new().net("web", 80, Dialog::new().expect(ASKED).answer(answer))
     }
-    if let Some(mode) = mode {
-        changed |= chmod(path, mode)?;
+
+    fn names(dir: &std::path::Path) -> Vec<String> {
+        let entries = fs::read_dir(dir).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
     }
-    Ok(changed)
+
+    #[test]
+    fn what_another_run_downloads_is_left_alone() {
+        let host = serving("mine");
+        let dir = host.dir();
+        // What a run writes to meanwhile, by all names that it may have.
+        let others = [".file.waft-part", ".waft--0", ".waft--1"];
+        for name in others {
+            fs::write(dir.join(name), "half").unwrap();
+        }
+        let outcome = host.run(run, json!({ "url": URL, "dest": dir.join("file") })).unwrap();
+        assert!(outcome.is_changed());
+        assert_eq!(fs::read_to_string(dir.join("file")).unwrap(), "mine");
+        for name in others {
+            assert_eq!(fs::read_to_string(dir.join(name)).unwrap(), "half", "{name}");
+        }
+        assert_eq!(names(&dir).len(), others.len() + 1);
+    }
+
+    #[test]
+    fn attributes_of_the_file_that_is_replaced_are_kept() {
+        let host = serving("new");
+        let path = host.dir().join("file");
+        fs::write(&path, "old").unwrap();
+        let name = path.to_str().unwrap();
+        let set = || set_xattr(name, "user.note", b"kept");
+        with_host(host.clone(), set).unwrap();
+        host.run(run, json!({ "url": URL, "dest": path, "force": true })).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        let copied = host.calls().into_iter().any(|call| {
+            call.request["op"] == "setxattr"
+                && call.request["name"] == "user.note"
+                && call.request["path"] != name
+        });
+        assert!(copied, "{:?}", host.calls());
+        assert_eq!(names(&host.dir()), ["file"]);
+    }
+
+    #[test]
+    fn nothing_is_left_of_what_is_not_as_it_should_be() {
+        let wrong = format!("sha256:{}", "0".repeat(64));
+        let host = serving("new");
+        let params = json!({ "url": URL, "dest": host.dir().join("file"), "checksum": wrong });
+        assert_eq!(host.run(run, params).unwrap_err().code, "get_url.checksum");
+        assert_eq!(names(&host.dir()), [""; 0]);
+    }
+
+    #[test]
+    fn no_server_is_asked_when_there_is_no_place_for_the_file() {
+        let host = serving("new");
+        let error = host.run(run, json!({ "url": URL, "dest": host.dir().join("no/file") })).unwrap_err();
+        assert_eq!(error.code, "files.not_found");
+        assert!(host.calls().iter().all(|call| call.function != "net"), "{:?}", host.calls());
+    }
 }

@@ -1,6 +1,7 @@
 //! What tests of tasks on files have in common.
 
 use crate::desk::{Desk, group_of};
+use rustix::fs::{XattrFlags, getxattr, setxattr};
 use serde_json::{Value, json};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -129,6 +130,34 @@ pub(crate) fn needs_grant(desk: &Desk, task: &str, params: &Value) -> Result<()>
     let hint = result["error"]["hint"].as_str().expect("a hint");
     assert!(hint.contains("--allow fs:/"), "{hint}");
     Ok(())
+}
+
+/// rw for the owner, r for the user 65534, the group and as the mask, nothing for others: as the kernel has it.
+const ACL: [(u16, u16, u32); 5] =
+    [(1, 6, u32::MAX), (2, 4, 65_534), (4, 4, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)];
+
+fn acl() -> Vec<u8> {
+    let entry = |(tag, rights, id): (u16, u16, u32)| {
+        [&tag.to_le_bytes()[..], &rights.to_le_bytes(), &id.to_le_bytes()].concat()
+    };
+    [2_u32.to_le_bytes().to_vec(), ACL.into_iter().flat_map(entry).collect()].concat()
+}
+
+/// Gives a file an ACL, by which its mode is 0640, and an attribute; whether the file system has such.
+pub(crate) fn set_acl(path: &Path) -> bool {
+    let set = |name: &str, value: &[u8]| setxattr(path, name, value, XattrFlags::empty());
+    set("system.posix_acl_access", &acl()).and_then(|()| set("user.note", b"kept")).is_ok()
+}
+
+/// It still has both.
+pub(crate) fn has_acl(path: &Path) {
+    let get = |name: &str| {
+        let mut value = [0_u8; 256];
+        let length = getxattr(path, name, &mut value).expect("an attribute");
+        value[..length].to_vec()
+    };
+    assert_eq!((get("system.posix_acl_access"), get("user.note")), (acl(), b"kept".to_vec()));
+    assert_eq!(mode(path), 0o640);
 }
 
 /// A file below the directory, of the account, with this mode.

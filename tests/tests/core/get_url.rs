@@ -1,10 +1,11 @@
 use crate::desk::{Desk, hint};
+use crate::files::{has_acl, needs_grants, no_remains, put, set_acl, text};
 use crate::tls::{Authority, P256, RSA};
 use crate::web::{Page, serve};
 use serde_json::json;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 use waft_tests::Result;
@@ -76,6 +77,20 @@ fn a_file_is_downloaded_and_only_when_it_has_to_be() -> Result<()> {
     })
 }
 
+/// Reads what was asked, and answers with the first bytes of six.
+fn begin(listener: &TcpListener, first: &[u8]) -> TcpStream {
+    let (mut connection, _) = listener.accept().expect("somebody");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        connection.read_exact(&mut byte).expect("a head");
+        head.push(byte[0]);
+    }
+    connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n").expect("written");
+    connection.write_all(first).expect("written");
+    connection
+}
+
 #[test]
 fn nobody_reads_a_file_that_is_not_all_there() -> Result<()> {
     let desk = Desk::new()?;
@@ -83,14 +98,7 @@ fn nobody_reads_a_file_that_is_not_all_there() -> Result<()> {
     let port = listener.local_addr().expect("bound").port();
     let dir = desk.dir().to_owned();
     let halfway = std::thread::spawn(move || {
-        let (mut connection, _) = listener.accept().expect("somebody");
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            connection.read_exact(&mut byte).expect("a head");
-            head.push(byte[0]);
-        }
-        connection.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc").expect("written");
+        let mut connection = begin(&listener, b"abc");
         let began = Instant::now();
         let part = loop {
             let mut entries = fs::read_dir(&dir).expect("read").map(|entry| entry.expect("an entry"));
@@ -121,6 +129,8 @@ fn what_cannot_be_downloaded_is_said() -> Result<()> {
         assert!(hint(&refused).ends_with("--allow net:127.0.0.1:9"), "{refused}");
         let refused = desk.result("get_url", &params, &["net:127.0.0.1:9"], &[], 5)?;
         assert_eq!(refused["error"]["code"], "grant.missing", "{refused}");
+        // The directory comes first: nobody is asked for what has no place.
+        needs_grants(desk, "get_url", &params)?;
         let grants = [rw.as_str(), "net:127.0.0.1:9"];
         let dry = desk.result("get_url", &params, &grants, &["--check"], 0)?;
         assert_eq!(dry["status"], "changed", "{dry}");
@@ -145,6 +155,46 @@ fn what_cannot_be_downloaded_is_said() -> Result<()> {
         }
         Ok(())
     })
+}
+
+#[test]
+fn two_runs_at_once_have_a_file_each_until_it_is_all_there() -> Result<()> {
+    let desk = Desk::new()?;
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let (path, net, rw) = (desk.path("file"), format!("net:127.0.0.1:{port}"), desk.rw());
+    let params = json!({"url": format!("http://127.0.0.1:{port}/file"), "dest": path, "force": true});
+    std::thread::scope(|scope| -> Result<()> {
+        let first = scope.spawn(|| desk.answer("get_url", &params, &[&net, &rw], true));
+        let mut halfway = begin(&listener, b"fir");
+        // The second begins and ends while the first waits for the rest of its file.
+        let second = scope.spawn(|| desk.answer("get_url", &params, &[&net, &rw], true));
+        drop(begin(&listener, b"second"));
+        second.join().expect("no panic")?;
+        assert_eq!(text(&path), "second");
+        halfway.write_all(b"st.").expect("written");
+        first.join().expect("no panic")?;
+        assert_eq!(text(&path), "first.");
+        no_remains(&desk);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_acl_and_attributes_of_the_file_before_are_kept() -> Result<()> {
+    let desk = Desk::new()?;
+    let path = put(&desk, "file", "old");
+    if !set_acl(&path) {
+        eprintln!("SKIPPED (no attributes on this file system): ACLs of files that are replaced");
+        return Ok(());
+    }
+    let (port, asked) = serve(vec![Page::text(200, "new")]);
+    let params = json!({"url": format!("http://127.0.0.1:{port}/"), "dest": path, "force": true});
+    desk.answer("get_url", &params, &[&format!("net:127.0.0.1:{port}"), &desk.rw()], true)?;
+    assert_eq!(text(&path), "new");
+    has_acl(&path);
+    assert_eq!(asked.join().expect("it was asked").len(), 1);
+    Ok(())
 }
 
 /// Of the file that is downloaded by TLS, and so more than any buffer on its way.

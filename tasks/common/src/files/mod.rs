@@ -20,7 +20,7 @@ pub use glob::matches;
 pub use lines::{TEXT_BYTES_MAX, text};
 pub use paths::{absolute, child, exists, is_dir, is_file, is_symlink, led_to, parent, resolved};
 pub use place::{Insert, bare, regexp, replaced};
-pub use replace::{Backup, Replace, after, make_dirs, read, read_failed, write_failed};
+pub use replace::{Backup, New, Replace, after, make_dirs, read, read_failed, write_failed};
 pub use report::with_stat;
 pub use source::{Sent, Source};
 pub use walk::{ENTRIES_MAX, Entry, Kind, Skipped, Walk};

@@ -86,26 +86,17 @@ impl Replace<'_> {
     /// Writes a new file beside it, with the mode and the owner that it shall have, and puts that in its place. Answers the
     /// name of the backup.
     pub fn with(&self, write: impl FnOnce(&mut File) -> io::Result<()>) -> Result<Option<String>, Error> {
-        let (temporary, mut file) = temporary(parent(self.path))?;
-        let done = self.fill(&temporary, &mut file, write);
-        if done.is_err() {
-            let _ = fs::remove_file(&temporary);
-        }
-        done
+        let mut new = self.begin()?;
+        write(&mut new.file).map_err(|error| write_failed(&new.path, &error))?;
+        new.place()
     }
 
     pub fn with_bytes(&self, bytes: &[u8]) -> Result<Option<String>, Error> {
         self.with(|file| file.write_all(bytes))
     }
 
-    fn fill(
-        &self,
-        temporary: &str,
-        file: &mut File,
-        write: impl FnOnce(&mut File) -> io::Result<()>,
-    ) -> Result<Option<String>, Error> {
-        // While it is empty: what it will hold may not be for everybody.
-        let new = file::stat(temporary)?;
+    /// The new file, still empty, with the mode and the owner that it shall have.
+    pub fn begin(&self) -> Result<New<'_>, Error> {
         let kept;
         let attributes = match is_file(self.before) {
             true => {
@@ -114,28 +105,58 @@ impl Replace<'_> {
             }
             false => self.attributes,
         };
-        attributes.apply(temporary, &new)?;
-        if is_file(self.before) && kept::copy(self.path, temporary)? {
+        let (path, file) = temporary(parent(self.path))?;
+        let new = New { replace: self, path, file, placed: false };
+        // While it is empty: what it will hold may not be for everybody.
+        attributes.apply(&new.path, &file::stat(&new.path)?)?;
+        if is_file(self.before) && kept::copy(self.path, &new.path)? {
             // The mode of a file with an ACL is what the ACL leaves of it.
-            attributes.apply(temporary, &file::stat(temporary)?)?;
+            attributes.apply(&new.path, &file::stat(&new.path)?)?;
         }
-        write(file).and_then(|()| file.sync_all()).map_err(|error| write_failed(temporary, &error))?;
-        let backup = match self.backup {
-            Backup::Keep if is_file(self.before) => Some(backup_name(self.path)),
+        Ok(new)
+    }
+}
+
+/// What is to take the place of a file. Removed again unless it does.
+pub struct New<'a> {
+    replace: &'a Replace<'a>,
+    pub path: String,
+    pub file: File,
+    placed: bool,
+}
+
+impl New<'_> {
+    /// Answers the name of the backup.
+    pub fn place(mut self) -> Result<Option<String>, Error> {
+        let Replace { path, before, backup, .. } = *self.replace;
+        self.file.sync_all().map_err(|error| write_failed(&self.path, &error))?;
+        let backup = match backup {
+            Backup::Keep if is_file(before) => Some(backup_name(path)),
             _ => None,
         };
         if let Some(backup) = &backup {
             // The old file itself, with all that belongs to it.
-            file::link(self.path, backup)?;
+            file::link(path, backup)?;
         }
-        match file::rename(temporary, self.path) {
-            Ok(_) => Ok(backup),
+        match file::rename(&self.path, path) {
+            Ok(_) => {
+                self.placed = true;
+                Ok(backup)
+            }
             Err(error) => {
                 if let Some(backup) = &backup {
                     let _ = fs::remove_file(backup);
                 }
                 Err(error)
             }
+        }
+    }
+}
+
+impl Drop for New<'_> {
+    fn drop(&mut self) {
+        if !self.placed {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
