@@ -83,6 +83,9 @@ fn run(params: Params) -> Result<Outcome, Error> {
         return Ok(Outcome::changed(changed).msg("file already exists").with("dest", &dest));
     }
     if is_check() {
+        if old.is_some() {
+            attributes.or_of(&dest, &there)?;
+        }
         let then = if old.is_some() { ", and replace what is there if it differs" } else { "" };
         let text =
             format!("{} would be downloaded to {dest}{then}: a dry run opens no connection", request.url);
@@ -220,6 +223,7 @@ fn download(reply: &mut Reply<Stream>, new: &mut New, kind: Kind) -> Result<(Str
 mod tests {
     use super::*;
     use serde_json::json;
+    use std::os::unix::fs::PermissionsExt;
     use waft_sdk::file::set_xattr;
     use waft_sdk::testing::{Dialog, Fake, with_host};
 
@@ -285,6 +289,18 @@ mod tests {
         let params = json!({ "url": URL, "dest": host.dir().join("file"), "checksum": wrong });
         assert_eq!(host.run(run, params).unwrap_err().code, "get_url.checksum");
         assert_eq!(names(&host.dir()), [""; 0]);
+    }
+
+    #[test]
+    fn a_dry_run_tells_that_a_mode_cannot_stay() {
+        let host = Fake::new().check();
+        let path = host.dir().join("file");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
+        let mut params = json!({ "url": URL, "dest": path, "force": true });
+        assert_eq!(host.run(run, params.clone()).unwrap_err().code, "files.setid");
+        params["mode"] = json!("0755");
+        assert!(host.run(run, params).unwrap().is_changed());
     }
 
     #[test]

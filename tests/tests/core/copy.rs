@@ -1,7 +1,7 @@
 use crate::desk::Desk;
 use crate::files::{
-    cannot_give_away, change, check, diffs, fails, mode, needs_grants, no_params, no_remains, owner, text,
-    twice,
+    cannot_give_away, change, check, diffs, fails, mode, needs_grants, no_params, no_remains, owner, put,
+    text, twice,
 };
 use serde_json::json;
 use std::fs;
@@ -69,6 +69,29 @@ fn files_have_the_content_that_they_are_given() -> Result<()> {
             fails(desk, "copy", &nowhere, "files.not_found", &["make the directory"])?;
             fails(desk, "copy", &json!({"dest": dest}), "params.source", &["src@FILE"])?;
         }
+        no_remains(desk);
+        Ok(())
+    })
+}
+
+#[test]
+fn set_uid_is_not_taken_from_a_file_without_a_word() -> Result<()> {
+    Desk::each(|desk| {
+        let path = put(desk, "tool", "old");
+        let set_uid = fs::Permissions::from_mode(0o4755);
+        fs::set_permissions(&path, set_uid).expect("a mode");
+        let same = json!({"dest": path, "content": "old"});
+        desk.answer("copy", &same, &[&desk.rw()], false)?;
+        let other = json!({"dest": path, "content": "new"});
+        let line = json!({"path": path, "line": "new"});
+        for (task, params) in [("copy", &other), ("template", &other), ("lineinfile", &line)] {
+            fails(desk, task, params, "files.setid", &["tool", "`mode`", "0755"])?;
+            let dry = desk.result(task, params, &[&desk.rw()], &["--check"], 3)?;
+            assert_eq!(dry["result"]["error"]["code"], "files.setid", "{dry}");
+        }
+        assert_eq!((text(&path).as_str(), mode(&path)), ("old", 0o4755));
+        twice(desk, "copy", &json!({"dest": path, "content": "new", "mode": "0755"}))?;
+        assert_eq!((text(&path).as_str(), mode(&path)), ("new", 0o755));
         no_remains(desk);
         Ok(())
     })

@@ -6,6 +6,8 @@ use waft_sdk::file::{self, Stat};
 
 /// Of a symbolic mode that names nobody: what the usual umask keeps from others.
 const UMASK: u32 = 0o022;
+/// Set-uid and set-gid, which the host gives to no file.
+const SET_ID: u32 = 0o6000;
 
 /// A mode as chmod(1) takes it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -185,17 +187,22 @@ impl Attributes {
         Ok(changed)
     }
 
-    /// What a file that replaces another gets: what is asked for, and of the rest what the other had.
-    pub fn or_of(&self, stat: &Stat) -> Attributes {
-        let mode = match &self.mode {
-            Some(mode) => mode.of(octal(&stat.mode), is_dir(stat)),
-            None => octal(&stat.mode) & !0o6000,
-        };
-        Attributes {
+    /// What a file that replaces the one at `path` gets: what is asked for, and of the rest what the other had.
+    pub fn or_of(&self, path: &str, stat: &Stat) -> Result<Attributes, Error> {
+        let now = octal(&stat.mode);
+        let mode = self.mode.as_ref().map_or(now, |mode| mode.of(now, is_dir(stat)));
+        if mode & SET_ID != 0 {
+            let text = format!(
+                "the file that replaces {path} would have mode {mode:04o}, and no grant of files gives set-uid or set-gid to a file"
+            );
+            let hint = format!("give `mode` without these bits, as \"{:04o}\"", mode & !SET_ID);
+            return Err(Error { hint: Some(hint), ..Error::new("files.setid", text) });
+        }
+        Ok(Attributes {
             mode: Some(Mode(Form::Octal(mode))),
             owner: Some(self.owner.clone().unwrap_or_else(|| stat.uid.to_string())),
             group: Some(self.group.clone().unwrap_or_else(|| stat.gid.to_string())),
-        }
+        })
     }
 }
 
@@ -211,6 +218,9 @@ fn octal(mode: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use waft_sdk::testing::{Fake, with_host};
 
     #[test]
     fn modes_are_those_of_chmod() {
@@ -242,6 +252,30 @@ mod tests {
         for mode in ["", "u", "u=rwz", "rw", "0888", "77777", "u=r,", "u=ru", "z+x", "-1", "0644 "] {
             let error = Mode::parse(mode).map(|mode| format!("{mode:?}")).unwrap_err();
             assert_eq!(error.code, "params.mode", "{mode}");
+        }
+    }
+
+    #[test]
+    fn a_mode_with_set_uid_is_not_dropped_without_a_word() {
+        let host = Fake::new();
+        let path = host.dir().join("f");
+        fs::write(&path, "").unwrap();
+        let path = path.to_str().unwrap();
+        let of = |old: u32, mode: Option<&str>| {
+            fs::set_permissions(path, Permissions::from_mode(old)).unwrap();
+            let stat = with_host(host.clone(), || file::stat(path)).unwrap();
+            Attributes::new(mode, None, None).unwrap().or_of(path, &stat)
+        };
+        let mode = |attributes: Attributes| attributes.mode.unwrap();
+        assert_eq!(mode(of(0o1640, None).unwrap()), Mode(Form::Octal(0o1640)));
+        assert_eq!(mode(of(0o4755, Some("0750")).unwrap()), Mode(Form::Octal(0o750)));
+        assert_eq!(mode(of(0o4755, Some("u-s")).unwrap()), Mode(Form::Octal(0o755)));
+        for (old, mode, instead) in
+            [(0o4755, None, "0755"), (0o2750, None, "0750"), (0o4755, Some("g+w"), "0775")]
+        {
+            let error = of(old, mode).unwrap_err();
+            assert!(error.code == "files.setid" && error.message.contains(path), "{error}");
+            assert!(error.hint.is_some_and(|hint| hint.contains(instead)), "{old:o} {mode:?}");
         }
     }
 

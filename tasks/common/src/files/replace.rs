@@ -100,7 +100,7 @@ impl Replace<'_> {
         let kept;
         let attributes = match is_file(self.before) {
             true => {
-                kept = self.attributes.or_of(self.before);
+                kept = self.attributes.or_of(self.path, self.before)?;
                 &kept
             }
             false => self.attributes,
