@@ -3,14 +3,14 @@
 use serde::Deserialize;
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufWriter, IntoInnerError, Read, Write};
 use waft_sdk::file::{self, Stat};
 use waft_sdk::{Error, Outcome};
 use waft_tasks_archives::{Format, Kind, Member, Writer, gzip};
 use waft_tasks_common::Words;
 use waft_tasks_common::files::{
     self, Attributes, Backup, Entry, Replace, Walk, absolute, after, exists, is_dir, is_file, matches,
-    with_stat,
+    parent, with_stat,
 };
 
 waft_sdk::task!(run, manifest = "../waft.toml");
@@ -60,6 +60,10 @@ fn run(params: Params) -> Result<Outcome, Error> {
     // A path that lies below another one, or is given twice.
     let mut seen = HashSet::new();
     entries.retain(|part: &Part| seen.insert(part.member.name.clone()));
+    // The directory of the archive has another time whenever that is written.
+    for part in entries.iter_mut().filter(|part| part.path == parent(&dest)) {
+        part.member.modified = 0;
+    }
     let shape = match &entries[..] {
         [only]
             if format == Format::Gzip
@@ -198,9 +202,10 @@ fn write<W: Write>(shape: Shape, parts: &[Part], into: W) -> io::Result<W> {
 fn is_same(path: &str, shape: Shape, parts: &[Part]) -> Result<bool, Error> {
     let failed = |error: io::Error| files::read_failed(path, &error);
     let same = Same { there: File::open(path).map_err(failed)?, piece: vec![0; PIECE_BYTES], other: false };
-    match write(shape, parts, BufWriter::with_capacity(PIECE_BYTES, same)) {
-        Ok(buffer) => {
-            let mut same = buffer.into_inner().map_err(|error| failed(error.into_error()))?;
+    let written = write(shape, parts, BufWriter::with_capacity(PIECE_BYTES, same));
+    // A small one is compared only here.
+    match written.and_then(|buffer| buffer.into_inner().map_err(IntoInnerError::into_error)) {
+        Ok(mut same) => {
             let end = same.there.read(&mut same.piece).map_err(failed)? == 0;
             Ok(end && !same.other)
         }
@@ -226,5 +231,40 @@ impl Write for Same {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, FileTimes};
+    use std::time::{Duration, UNIX_EPOCH};
+    use waft_sdk::serde_json::json;
+    use waft_sdk::testing::Fake;
+
+    #[test]
+    fn an_archive_inside_of_what_it_holds_is_not_written_again() {
+        let host = Fake::new();
+        let app = host.dir().join("app");
+        fs::create_dir_all(app.join("backups")).unwrap();
+        fs::write(app.join("f"), "text").unwrap();
+        let touch = |path: &std::path::Path, seconds: u64| {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            File::open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
+        };
+        for name in ["app.tar", "backups/app.zip"] {
+            let dest = app.join(name);
+            let run = || host.run(run, json!({ "path": app, "dest": dest })).unwrap();
+            touch(&app.join("f"), 1_700_000_000);
+            touch(dest.parent().unwrap(), 1_700_000_000);
+            assert!(run().is_changed(), "{name}");
+            // As it is when the second run is later than the first.
+            touch(dest.parent().unwrap(), 1_700_000_100);
+            assert!(!run().is_changed(), "{name}");
+            // Times of all others count.
+            touch(&app.join("f"), 1_700_000_200);
+            assert!(run().is_changed(), "{name}");
+            fs::remove_file(&dest).unwrap();
+        }
     }
 }
