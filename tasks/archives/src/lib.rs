@@ -21,6 +21,8 @@ pub enum Kind {
     Symlink(String),
     /// Another name of an entry before it.
     HardLink(String),
+    /// A file without its holes: only what is between them is in the archive.
+    Sparse,
     /// A device, a FIFO, or what nobody here knows.
     Other,
 }

@@ -64,6 +64,9 @@ struct Extra {
     name: Option<String>,
     link: Option<String>,
     size: Option<u64>,
+    is_sparse: bool,
+    /// Of a sparse file, whose other name is made up.
+    own_name: Option<String>,
 }
 
 impl Extra {
@@ -86,8 +89,10 @@ impl Extra {
                     let size = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
                     self.size = Some(size.ok_or_else(damaged)?);
                 }
+                b"GNU.sparse.name" => self.own_name = Some(text(value.to_vec())?),
                 _ => {}
             }
+            self.is_sparse |= key.starts_with(b"GNU.sparse.");
             bytes = &bytes[length..];
         }
         Ok(())
@@ -95,7 +100,7 @@ impl Extra {
 }
 
 fn member(header: &[u8; BLOCK], kind: u8, size: u64, extra: Extra) -> Result<Member, Error> {
-    let name = match extra.name {
+    let name = match extra.own_name.or(extra.name) {
         Some(name) => name,
         None => {
             let name = text(header[..NAME_BYTES_MAX].to_vec())?;
@@ -112,6 +117,8 @@ fn member(header: &[u8; BLOCK], kind: u8, size: u64, extra: Extra) -> Result<Mem
         None => text(header[157..257].to_vec())?,
     };
     let kind = match kind {
+        _ if extra.is_sparse => Kind::Sparse,
+        b'S' => Kind::Sparse,
         b'0' | 0 | b'7' if name.ends_with('/') => Kind::Dir,
         b'0' | 0 | b'7' => Kind::File,
         b'1' => Kind::HardLink(link),
@@ -120,7 +127,7 @@ fn member(header: &[u8; BLOCK], kind: u8, size: u64, extra: Extra) -> Result<Mem
         _ => Kind::Other,
     };
     let size = match &kind {
-        Kind::File | Kind::Other => extra.size.unwrap_or(size),
+        Kind::File | Kind::Sparse | Kind::Other => extra.size.unwrap_or(size),
         // Some archives give the size of what a link is to, without its bytes.
         _ => 0,
     };
@@ -205,7 +212,9 @@ pub(crate) fn header(into: &mut dyn Write, member: &Member) -> io::Result<()> {
         Kind::Dir => (b'5', ""),
         Kind::Symlink(target) => (b'2', target.as_str()),
         Kind::HardLink(name) => (b'1', name.as_str()),
-        Kind::Other => return Err(io::Error::other("devices and FIFOs are not put into an archive")),
+        Kind::Sparse | Kind::Other => {
+            return Err(io::Error::other("devices, FIFOs and sparse entries are not put into an archive"));
+        }
     };
     let (prefix, name) = split(&member.name);
     if prefix.len() + name.len() == 0 || name.len() > NAME_BYTES_MAX {
@@ -281,4 +290,46 @@ fn block(
     let sum = format!("{:06o}\0 ", sum(&header));
     header[148..156].copy_from_slice(sum.as_bytes());
     Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pax(lines: &[(&str, &str)]) -> Vec<u8> {
+        let mut text = String::new();
+        for (key, value) in lines {
+            // The length counts its own digits: two of them here.
+            let length = key.len() + value.len() + 5;
+            text += &format!("{length} {key}={value}\n");
+        }
+        let mut bytes = block(b'x', "", "x", "", 0o644, text.len() as u64, 0).unwrap().to_vec();
+        bytes.extend_from_slice(text.as_bytes());
+        end_of_file(&mut bytes, text.len() as u64).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn sparse_files_are_told_from_others() {
+        let body = b"1\n0\n3\n";
+        let mut bytes = pax(&[
+            ("GNU.sparse.major", "1"),
+            ("GNU.sparse.name", "dir/disk"),
+            ("path", "dir/GNUSparseFile.1/disk"),
+        ]);
+        for (kind, name) in [(b'0', "disk"), (b'S', "old"), (b'0', "plain")] {
+            bytes.extend_from_slice(&block(kind, "", name, "", 0o644, body.len() as u64, 0).unwrap());
+            bytes.extend_from_slice(body);
+            end_of_file(&mut bytes, body.len() as u64).unwrap();
+        }
+        end(&mut bytes).unwrap();
+        let mut seen = Vec::new();
+        read(&mut &bytes[..], &mut |member, _| {
+            seen.push((member.name.clone(), member.kind.clone()));
+            Ok(())
+        })
+        .unwrap();
+        let expected = [("dir/disk", Kind::Sparse), ("old", Kind::Sparse), ("plain", Kind::File)];
+        assert_eq!(seen, expected.map(|(name, kind)| (name.to_owned(), kind)));
+    }
 }

@@ -107,6 +107,11 @@ fn survey(source: &Source, choice: &Choice, bytes_max: u64) -> Result<u64, Error
                 stays_inside(&name, target)?;
                 symlinks.insert(name.clone(), target.clone());
             }
+            Kind::Sparse => {
+                let text = format!("the archive holds `{name}` as a sparse file, which is not read here");
+                let hint = "pack it without --sparse, or leave it out with `exclude`; nothing of the archive was unpacked";
+                return Err(Error { hint: Some(hint.into()), ..Error::new("unarchive.kind", text) });
+            }
             Kind::Other => {
                 let text = format!("the archive holds `{name}`, which is a device, a FIFO or unknown");
                 let hint = "leave it out with `exclude`; nothing of the archive was unpacked";

@@ -51,7 +51,7 @@ impl<'a> Unpack<'a> {
             Kind::Symlink(target) => self.symlink(&path, &stat, target)?,
             Kind::HardLink(to) => self.hard_link(&path, &stat, &child(self.dest, to))?,
             // The survey has refused it.
-            Kind::Other => false,
+            Kind::Sparse | Kind::Other => false,
         };
         self.written += u64::from(changed);
         Ok(())

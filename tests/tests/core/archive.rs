@@ -156,8 +156,11 @@ fn nothing_outside(desk: &Desk) -> Result<()> {
     std::os::unix::fs::symlink("../..", source.join("deep/er/s")).expect("a symlink");
     std::os::unix::fs::symlink("deep/er/s/../../../etc", source.join("m")).expect("a symlink");
     fs::hard_link(source.join("deep/er/s"), source.join("h")).expect("a link");
+    fs::File::create(source.join("hole")).and_then(|file| file.set_len(1 << 20)).expect("a file");
     for (name, words, code) in [
-        ("up.tar", &["--transform=s,^sub,../out,", "sub/f"][..], "unarchive.escape"),
+        ("sparse.tar", &["--sparse", "--format=posix", "hole"][..], "unarchive.kind"),
+        ("sparse-gnu.tar", &["--sparse", "--format=gnu", "hole"], "unarchive.kind"),
+        ("up.tar", &["--transform=s,^sub,../out,", "sub/f"], "unarchive.escape"),
         ("absolute.tar", &["-P", "--transform=s,^sub,/tmp/out,", "sub/f"], "unarchive.escape"),
         ("link.tar", &["sub/f", "abs"], "unarchive.escape"),
         ("link-up.tar", &["sub/f", "sub/up"], "unarchive.escape"),
