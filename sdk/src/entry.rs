@@ -22,7 +22,7 @@ pub fn is_check() -> bool {
 /// the host refused something (code `grant.*`); else [`exit::FAILED`].
 pub fn main<P: DeserializeOwned, E: Into<Error>>(run: impl FnOnce(P) -> Result<Outcome, E>) -> ExitCode {
     match params::<P>().and_then(|params| run(params).map_err(Into::into)) {
-        Ok(outcome) => print(&outcome.to_json(), 0),
+        Ok(outcome) => print(&outcome.to_result(), 0),
         Err(error) => print(&failure(&error), exit_code(&error)),
     }
 }
@@ -33,6 +33,13 @@ fn exit_code(error: &Error) -> u8 {
         Some("grant") => exit::REFUSED,
         _ => exit::FAILED,
     }
+}
+
+/// Ends a task as failed, with all of this outcome: for a failure that has more to tell than an [`Error`]. Its field
+/// `error` says why.
+pub fn fail(outcome: &Outcome) -> ! {
+    print(&outcome.to_result(), exit::FAILED);
+    std::process::exit(exit::FAILED.into())
 }
 
 fn print(json: &str, code: u8) -> ExitCode {

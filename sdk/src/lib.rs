@@ -41,10 +41,10 @@ mod script;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod testing;
 
-pub use entry::{is_check, main};
+pub use entry::{fail, is_check, main};
 pub use error::Error;
 pub use more::{Called, File};
-pub use outcome::Outcome;
+pub use outcome::{Outcome, RESULT_BYTES_MAX};
 pub use params::{PARAMS_BYTES_MAX, params, params_from};
 pub use schema::Params;
 pub use {serde, serde_json};

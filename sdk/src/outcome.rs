@@ -3,6 +3,12 @@
 use crate::Error;
 use serde::Serialize;
 
+/// What waft takes as a result, bytes, with the end of the line: `CAPTURE_BYTES_MAX` of the host. Of more it would not even
+/// know whether anything was changed.
+pub const RESULT_BYTES_MAX: usize = 1 << 20;
+/// Of `msg` and of `error`, when all else is too large, bytes each.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
 /// `changed`, `msg`, and fields of the task's own.
 ///
 /// ```
@@ -55,6 +61,23 @@ impl Outcome {
         self.fields.iter().find(|(known, _)| known == name).map(|(_, json)| json.as_str())
     }
 
+    /// What is printed: where the whole is larger than a result may be, it is left out, but for `changed`, `msg` and `error`.
+    pub(crate) fn to_result(&self) -> String {
+        let json = self.to_json();
+        if json.len() < RESULT_BYTES_MAX {
+            return json;
+        }
+        let left_out = "the result was larger than 1 MiB and is left out";
+        let short = Outcome::changed(self.changed).msg(match &self.msg {
+            Some(msg) if msg.len() <= KEPT_BYTES_MAX => format!("{msg}; {left_out}"),
+            _ => left_out.to_owned(),
+        });
+        match self.field("error").filter(|error| error.len() <= KEPT_BYTES_MAX) {
+            Some(error) => short.with_json("error", error.to_owned()).to_json(),
+            None => short.to_json(),
+        }
+    }
+
     pub fn to_json(&self) -> String {
         let mut text = format!("{{\"changed\":{}", self.changed);
         if let Some(msg) = &self.msg {
@@ -100,6 +123,27 @@ mod tests {
         let outcome = Outcome::changed(true).msg("a \"b\"").with("x\n", &[1, 2]).with("none", &None::<u8>);
         assert_eq!(outcome.to_json(), r#"{"changed":true,"msg":"a \"b\"","x\n":[1,2],"none":null}"#);
         assert_eq!((outcome.field("none"), outcome.field("y")), (Some("null"), None));
+    }
+
+    #[test]
+    fn of_what_is_too_large_for_a_result_the_change_is_told() {
+        let sized = |bytes: usize| {
+            let outcome = Outcome::changed(true).msg("done").with("error", "why");
+            let rest = outcome.clone().with("x", "").to_json().len();
+            outcome.with("x", &"x".repeat(bytes - rest))
+        };
+        // With the end of the line.
+        let fits = sized(RESULT_BYTES_MAX - 1);
+        assert_eq!(fits.to_result(), fits.to_json());
+        assert_eq!(
+            sized(RESULT_BYTES_MAX).to_result(),
+            r#"{"changed":true,"msg":"done; the result was larger than 1 MiB and is left out","error":"why"}"#
+        );
+        let long = "m".repeat(RESULT_BYTES_MAX);
+        assert_eq!(
+            Outcome::changed(false).msg(long.as_str()).with("error", &long).to_result(),
+            r#"{"changed":false,"msg":"the result was larger than 1 MiB and is left out"}"#
+        );
     }
 
     #[test]

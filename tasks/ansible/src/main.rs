@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::io::Read;
 use waft_sdk::exec::{File, Output, Program, Way};
-use waft_sdk::{Blob, Error, Outcome, exit, is_check};
+use waft_sdk::{Blob, Error, Outcome, is_check};
 use waft_tasks_common::Yes;
 
 waft_sdk::task!(run, manifest = "../waft.toml");
@@ -63,8 +63,7 @@ fn run(params: Params) -> Result<Outcome, Error> {
             // All that it says, not only why.
             let message = format!("the module {name} failed: {why}");
             let error = Said { code: "ansible.failed", message: &message, hint: None };
-            println!("{}", outcome.with("error", &error).to_json());
-            std::process::exit(i32::from(exit::FAILED))
+            waft_sdk::fail(&outcome.with("error", &error))
         }
         None => Err(no_answer(&name, &output)),
     }

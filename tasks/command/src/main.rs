@@ -2,12 +2,12 @@
 
 use command_task::Params;
 use waft_sdk::exec::Program;
-use waft_sdk::{Error, Outcome, exit, file, is_check};
+use waft_sdk::{Error, Outcome, file, is_check};
 use waft_tasks_common::programs::{failed, text};
 
 waft_sdk::task!(run, manifest = "../waft.toml");
 
-/// Of each stream, bytes: twice that, as text and as lines, is well within a result.
+/// Of each stream, bytes: twice that, as text and as lines, is within a result unless most of it is control characters.
 const OUTPUT_BYTES_MAX: u32 = 128 * 1024;
 
 fn run(params: Params) -> Result<Outcome, Error> {
@@ -55,8 +55,7 @@ fn run(params: Params) -> Result<Outcome, Error> {
         return Ok(outcome);
     }
     // A failure that has all that the program wrote beside its reason.
-    println!("{}", outcome.to_json());
-    std::process::exit(exit::FAILED.into())
+    waft_sdk::fail(&outcome)
 }
 
 #[derive(serde::Serialize)]

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Instant;
-use waft_sdk::{Error, Outcome, exit, is_check};
+use waft_sdk::{Error, Outcome, is_check};
 use waft_tasks_common::Yes;
 use waft_tasks_common::web::{Follow, Request, Statuses, Url, basic, check_header};
 use waft_tasks_tls::web::{send, tls};
@@ -128,8 +128,7 @@ fn run(params: Params) -> Result<Outcome, Error> {
     // All that is known of the answer, not only why it is not good.
     let error =
         BTreeMap::from([("code", Some("uri.status")), ("message", Some(msg.as_str())), ("hint", None)]);
-    println!("{}", outcome.with("error", &error).to_json());
-    std::process::exit(i32::from(exit::FAILED))
+    waft_sdk::fail(&outcome.with("error", &error))
 }
 
 /// A JSON text as it is meant, anything else as it is written.

@@ -55,6 +55,31 @@ fn command_runs_one_program_without_a_shell() -> Result<()> {
 }
 
 #[test]
+fn what_is_too_large_for_a_result_is_left_out_and_the_change_told() -> Result<()> {
+    let desk = Desk::new()?;
+    // Six bytes of JSON each, as text and as a line.
+    for (end, code, status) in [("", 0, "changed"), ("; exit 7", 3, "failed")] {
+        let script = format!("head -c {} /dev/zero{end}", 128 << 10);
+        let params = json!({"argv": ["/bin/sh", "-c", script]});
+        let result = desk.result("command", &params, &["exec:/bin/sh **"], &[], code)?;
+        assert_eq!(
+            (&result["status"], &result["result"]["changed"]),
+            (&json!(status), &json!(true)),
+            "{result}"
+        );
+        assert!(
+            result["result"]["msg"].as_str().is_some_and(|msg| msg.contains("larger than 1 MiB")),
+            "{result}"
+        );
+        assert_eq!(result["result"].get("stdout"), None);
+        if code != 0 {
+            assert_eq!(result["result"]["error"]["code"], "command.failed", "{result}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn command_refuses_what_names_no_program() -> Result<()> {
     let desk = Desk::new()?;
     for (params, words) in [
