@@ -3,6 +3,7 @@
 pub mod accounts;
 mod base64;
 pub mod files;
+mod listed;
 pub mod programs;
 mod scalar;
 mod state;
@@ -12,6 +13,7 @@ mod words;
 mod yes;
 
 pub use base64::base64;
+pub use listed::listed;
 pub use scalar::Scalar;
 pub use state::State;
 pub use words::Words;

@@ -8,12 +8,14 @@ use std::io::{BufRead, BufReader, Read};
 use std::time::{SystemTime, UNIX_EPOCH};
 use waft_sdk::{Error, Outcome, file};
 use waft_tasks_common::files::{Entry, Kind, Skipped, Walk, absolute, is_dir};
-use waft_tasks_common::{Words, Yes};
+use waft_tasks_common::{Words, Yes, listed};
 
 waft_sdk::task!(run, manifest = "../waft.toml");
 
-/// Files that are listed: the result is at most 1 MiB.
+/// Files that are listed.
 const LISTED_MAX: usize = 5_000;
+/// The same as JSON, bytes: with all else a result of less than 1 MiB.
+const LISTED_BYTES_MAX: usize = 768 * 1024;
 const LISTED_DEFAULT: usize = 1_000;
 /// Of a file whose content is looked at, bytes.
 const LOOKED_AT_BYTES_MAX: u64 = 64 << 20;
@@ -23,8 +25,9 @@ const PIECE_BYTES: usize = 64 * 1024;
 const LINE_BYTES_MAX: u64 = 1 << 20;
 /// An expression, bytes.
 const REGEX_BYTES_MAX: usize = 4096;
-/// Paths that could not be looked at, of which it is told.
+/// Paths that could not be looked at, of which it is told; and as JSON, bytes.
 const SKIPPED_MAX: usize = 100;
+const SKIPPED_BYTES_MAX: usize = 128 * 1024;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -122,14 +125,16 @@ fn run(params: Params) -> Result<Outcome, Error> {
     }
     skipped.append(&mut unread);
     skipped.truncate(SKIPPED_MAX);
+    let (files, listed_count) = listed(&files, LISTED_BYTES_MAX);
+    let (skipped, _) = listed(&skipped, SKIPPED_BYTES_MAX);
     let msg = format!("{matched} of {examined}");
     Ok(Outcome::ok()
         .msg(msg)
         .with("matched", &matched)
         .with("examined", &examined)
-        .with("truncated", &(matched > files.len() as u64))
-        .with("files", &files)
-        .with("skipped_paths", &skipped))
+        .with("truncated", &(matched > listed_count as u64))
+        .with_json("files", files)
+        .with_json("skipped_paths", skipped))
 }
 
 /// As Ansible's: it has to match from the beginning of a line.
@@ -180,5 +185,31 @@ fn holds(path: &str, regex: &Regex) -> std::io::Result<bool> {
         if regex.is_match(&String::from_utf8_lossy(&line)) {
             return Ok(true);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use waft_sdk::RESULT_BYTES_MAX;
+    use waft_sdk::serde_json::json;
+    use waft_sdk::testing::Fake;
+
+    #[test]
+    fn what_is_too_long_for_a_result_is_cut_and_told() {
+        const FILES: usize = 3_000;
+        let host = Fake::new();
+        let dir = host.dir();
+        for number in 0..FILES {
+            fs::write(dir.join(format!("{number:0>250}")), "").unwrap();
+        }
+        let found = host.run(run, json!({ "paths": dir, "limit": 5_000 })).unwrap();
+        assert!(found.to_json().len() < RESULT_BYTES_MAX);
+        assert_eq!((found.field("truncated"), found.field("matched")), (Some("true"), Some("3000")));
+        // Hardly more than it has to be.
+        assert!(found.field("files").is_some_and(|files| files.len() > RESULT_BYTES_MAX / 2));
+        let few = host.run(run, json!({ "paths": dir, "limit": FILES / 3 })).unwrap();
+        assert_eq!(few.field("files").unwrap().matches("\"path\"").count(), FILES / 3);
     }
 }

@@ -11,8 +11,10 @@ use waft_tasks_common::{Words, Yes};
 
 waft_sdk::task!(run, manifest = "../waft.toml");
 
-/// Files that are listed: the result is at most 1 MiB.
+/// Files that are listed.
 const LISTED_MAX: usize = 5_000;
+/// The same as JSON, bytes: with all else a result of less than 1 MiB.
+const LISTED_BYTES_MAX: usize = 896 * 1024;
 const LISTED_DEFAULT: usize = 1_000;
 /// Bytes that are read at a time.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -85,14 +87,15 @@ fn run(params: Params) -> Result<Outcome, Error> {
         let text = format!("{root} has the hash {hash}, expected {expected}");
         return Err(Error::new("hash_tree.other", text));
     }
+    let (files, listed_count) = waft_tasks_common::listed(&files, LISTED_BYTES_MAX);
     Ok(Outcome::ok()
         .msg(format!("{count} files and directories, {bytes} bytes"))
         .with("path", &root)
         .with("hash", &hash)
         .with("count", &count)
         .with("bytes", &bytes)
-        .with("truncated", &(count > files.len()))
-        .with("files", &files))
+        .with("truncated", &(count > listed_count))
+        .with_json("files", files))
 }
 
 fn listed(path: &str, kind: Kind, name: &str, modes: bool) -> Result<Listed, Error> {
@@ -127,5 +130,31 @@ fn sum(path: &str) -> std::io::Result<(String, u64)> {
         }
         hash.update(&piece[..count]);
         bytes += count as u64;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use waft_sdk::RESULT_BYTES_MAX;
+    use waft_sdk::serde_json::json;
+    use waft_sdk::testing::Fake;
+
+    #[test]
+    fn what_is_too_long_for_a_result_is_cut_and_told() {
+        const FILES: usize = 3_000;
+        let host = Fake::new();
+        let dir = host.dir();
+        for number in 0..FILES {
+            fs::write(dir.join(format!("{number:0>250}")), "").unwrap();
+        }
+        let found = host.run(run, json!({ "path": dir, "limit": 5_000 })).unwrap();
+        assert!(found.to_json().len() < RESULT_BYTES_MAX);
+        assert_eq!((found.field("truncated"), found.field("count")), (Some("true"), Some("3000")));
+        // Hardly more than it has to be.
+        assert!(found.field("files").is_some_and(|files| files.len() > RESULT_BYTES_MAX / 2));
+        let few = host.run(run, json!({ "path": dir, "limit": FILES / 3 })).unwrap();
+        assert_eq!(few.field("files").unwrap().matches("\"path\"").count(), FILES / 3);
     }
 }
