@@ -2,6 +2,7 @@
 
 use crate::mounts;
 use crate::policy::{NodePolicy, Ruled, Withheld};
+use crate::process;
 use crate::program;
 use crate::secret::{Patterns, Secrets};
 use crate::worker::wire::{Dir, Dry, Limits, Load, MESSAGE_BYTES_MAX, PART_BYTES_MAX};
