@@ -38,8 +38,9 @@ use zeroize::Zeroizing;
 const REPLACED_LIMIT: Duration = Duration::from_secs(2);
 /// Programs of a dry run that are told, number.
 const PROBES_MAX: usize = 1000;
-/// Between two changes of a dry run: whoever reads them may wait for a file server that is gone.
-const CHANGE_LIMIT: Duration = Duration::from_secs(10);
+/// Between two changes of a dry run. Whoever reads them may compare large files that are the same, or wait for a file
+/// server that is gone.
+const CHANGE_LIMIT: Duration = Duration::from_secs(60);
 /// Output that was written before a kill is passed on for this long.
 const DRAIN_LIMIT: Duration = Duration::from_millis(500);
 

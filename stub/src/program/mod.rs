@@ -42,6 +42,8 @@ pub const LANG: &str = "C.UTF-8";
 const LINGER: Duration = Duration::from_millis(300);
 /// And this long when they go on writing into them.
 const LINGER_MAX: Duration = Duration::from_secs(2);
+/// Read from the pipes after that, bytes: what stays may go on writing.
+const LEFT_BYTES_MAX: usize = 1 << 20;
 /// From the order to start until the supervisor says that the program runs, or why not.
 const BEGIN_LIMIT: Duration = Duration::from_secs(10);
 
@@ -113,7 +115,7 @@ pub(crate) enum Event {
 /// With those who hold the pipes of a program that has ended.
 #[derive(Clone, Copy)]
 struct Patience {
-    /// While nothing comes from them.
+    /// From here on the first moment in which nothing comes from them is the end.
     quiet: Instant,
     /// Whatever comes.
     longest: Instant,
@@ -131,6 +133,8 @@ pub(crate) struct Program {
     written: u64,
     /// When those who hold the pipes of a program that has ended are killed.
     patience: Option<Patience>,
+    /// Read by [`Program::left`], bytes.
+    left_bytes: usize,
     killed: bool,
     /// What it leaves running stays, if it ends well.
     is_daemon: bool,
@@ -164,6 +168,7 @@ impl Program {
             cpu: Duration::ZERO,
             written: 0,
             patience: None,
+            left_bytes: 0,
             killed: false,
             is_daemon,
             staying: Staying::default(),
@@ -248,7 +253,7 @@ impl Program {
     pub(crate) async fn next(&mut self) -> Event {
         loop {
             if self.killed {
-                // Nobody of ours holds the pipes any more. What they still have is here already.
+                // Nobody holds the pipes any more but what stays. What they have is here already.
                 return self.left().unwrap_or(Event::Ended(self.ended.unwrap_or(Ended::Unknown)));
             }
             if self.ended.is_some() && self.stdout.is_none() && self.stderr.is_none() {
@@ -293,9 +298,11 @@ impl Program {
     pub(crate) fn left(&mut self) -> Option<Event> {
         for (pipe, stream) in [(&mut self.stdout, Stream::Stdout), (&mut self.stderr, Stream::Stderr)] {
             let mut bytes = Vec::with_capacity(PART_BYTES_MAX);
-            if let Some(open) = pipe
-                && let Ok(1..) = open.try_read_buf(&mut bytes)
+            if self.left_bytes < LEFT_BYTES_MAX
+                && let Some(open) = pipe
+                && let Ok(count @ 1..) = open.try_read_buf(&mut bytes)
             {
+                self.left_bytes += count;
                 return Some(Event::Output(stream, bytes));
             }
             *pipe = None;

@@ -79,15 +79,31 @@ async fn what_is_granted_to_stay_stays_and_is_named() {
 #[tokio::test]
 async fn what_cannot_stay_is_ended_and_the_call_fails() {
     let word = word("unstayed");
-    // Stops the supervisor when it has seen the end of the shell, and before anybody asks it what is left.
-    let stops = "while kill -0 $1 2>/dev/null; do :; done; sleep 0.05; kill -STOP $2; sleep 1000";
+    // Stops the supervisor when it has told the end of the shell, and before anybody asks it what is left.
+    let stops = "while kill -0 $1 2>/dev/null; do :; done; sleep 0.1; kill -STOP $2; sleep 1000";
     let script = format!("sh -c '{stops}' {word} $$ $PPID & exit 0");
     let ran = leaves(&script, json!({})).grant(GRANT).run().await;
     let answer = &ran.answers()[0];
+    let _left = Left::of(answer);
     assert_eq!(answer["error"]["code"], "exec.stay", "{answer}");
     let message = answer["error"]["message"].as_str().unwrap_or_default();
     assert!(message.contains("`/bin/sh`") && message.contains("was ended"), "{message}");
     assert!(!lives(&word));
+}
+
+#[tokio::test]
+async fn what_stays_and_never_stops_writing_does_not_hold_the_call() {
+    let word = word("flooding");
+    // Where the pipe is gone it goes on, in silence.
+    let script = format!("sh -c 'trap : PIPE; while :; do echo flood 2>&-; done' {word} & exit 0");
+    for stdout in ["null", "capture"] {
+        let order = leaves(&script, json!({"stdout": stdout, "limit_bytes": 1000})).grant(GRANT);
+        let ran = order.timeout_ms(20_000).run().await;
+        let answer = &ran.answers()[0];
+        let left = Left::of(answer);
+        assert_eq!((&answer["exit_code"], left.0.len()), (&json!(0), 1), "{answer}");
+        assert!(lives(&word));
+    }
 }
 
 #[tokio::test]

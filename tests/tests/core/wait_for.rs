@@ -152,8 +152,9 @@ fn an_address_is_gone_when_its_port_is_closed() -> Result<()> {
     let hangs = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = port_of(&hangs);
     still(port)?;
-    drop(hangs);
+    let (kept, port) = nobody();
     gone(port, 20, 0)?;
+    drop((hangs, kept));
     Ok(())
 }
 

@@ -243,6 +243,7 @@ fn kept(options: &[Vec<u8>]) -> MountFlags {
         b"nosuid" => MountFlags::NOSUID,
         b"nodev" => MountFlags::NODEV,
         b"noexec" => MountFlags::NOEXEC,
+        b"nosymfollow" => MountFlags::NOSYMFOLLOW,
         _ => MountFlags::empty(),
     };
     options.iter().map(flag).collect()
