@@ -87,8 +87,9 @@ fn sockets() -> usize {
 #[tokio::test]
 async fn what_stays_is_told_by_a_task_that_is_cancelled_meanwhile() {
     let word = word("cancelled");
-    let script = format!("sh -c 'while :; do echo x; sleep 0.002; done' {word} & exit 0");
-    let order: Order = leaves(&script, json!({"stdout": "inherit"})).grant(GRANT);
+    // So much that there is always some in the pipe.
+    let script = format!("sh -c 'while :; do echo x; done' {word} & exit 0");
+    let order: Order = leaves(&script, json!({"stdout": "inherit"})).grant(GRANT).grant("out:256M");
     let pool = pool();
     let (events, mut receiver) = mpsc::channel(1);
     let (cancel, cancelled) = oneshot::channel();
