@@ -66,10 +66,17 @@ pub async fn ask(question: &str, echo: Echo) -> Option<String> {
     let (answer, answered) = tokio::sync::oneshot::channel();
     // A thread of its own: it may still wait for a line when the program wants to end.
     let work = move || {
-        let _ = answer.send(match echo {
-            Echo::Hidden => rpassword::prompt_password(question).ok(),
-            Echo::Shown => read_line(&question).ok(),
-        });
+        let said = match echo {
+            Echo::Hidden => rpassword::prompt_password(question),
+            Echo::Shown => read_line(&question),
+        };
+        match said {
+            // Ctrl-C has become a signal as well, and what that ends must not go on with no answer before it does.
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => std::mem::forget(answer),
+            said => {
+                let _ = answer.send(said.ok());
+            }
+        }
     };
     thread::Builder::new().name("question".to_owned()).spawn(work).ok()?;
     answered.await.ok().flatten()
