@@ -16,6 +16,7 @@
 //! | `decide`, `rule` | requests against rules |
 //! | [`lint`] | what is allowed in a policy and hardly meant |
 //! | [`site`] | controllers, signers and state of a node that is installed |
+//! | [`wide`] | directories whose grants open more than they seem |
 //! | `glob`, [`time`] | patterns of names; instants, days and hours |
 
 mod decide;
@@ -28,6 +29,7 @@ mod read;
 mod rule;
 pub mod site;
 pub mod time;
+pub mod wide;
 
 pub use decide::{Allowed, Decision, Request, Step, lacks, unconfined};
 pub use glob::Glob;

@@ -6,6 +6,7 @@ use crate::problems::{Placed, listed, quoted};
 use crate::rule::{Effect, Rule};
 use crate::site::Approvals;
 use crate::time::print_rfc3339;
+use crate::wide;
 use waft_proto::envelope::Wall;
 use waft_proto::grant::{Access, Grant};
 use waft_proto::run::Problem;
@@ -142,28 +143,6 @@ fn names(policy: &Policy, rule: &Rule) -> Vec<Placed> {
     found
 }
 
-/// Who may write in one of these, or above it, may let himself in by another door.
-const WAYS_IN: [&str; 12] = [
-    "/boot",
-    "/dev",
-    "/etc/cron.d",
-    "/etc/ssh",
-    "/etc/sudoers.d",
-    "/etc/systemd/system",
-    "/etc/waft",
-    "/home",
-    "/proc",
-    "/root",
-    "/usr/bin",
-    "/var/lib/waft",
-];
-
-fn is_way_in(grant: &Grant) -> bool {
-    let Grant::Fs { path, access } = grant else { return false };
-    *access == Access::ReadWrite
-        && (path == "/" || WAYS_IN.iter().any(|way| way.starts_with(&format!("{path}/")) || **way == **path))
-}
-
 fn effects(policy: &Policy, rule: &Rule) -> Vec<Placed> {
     let Effect::Allow { grants, given, check_only, wall, unconfined, .. } = &rule.effect else {
         return Vec::new();
@@ -188,9 +167,11 @@ fn effects(policy: &Policy, rule: &Rule) -> Vec<Placed> {
             "grant the programs that it is about, each with its arguments",
         ));
     }
-    for grant in grants.iter().filter(is_way_in) {
+    for grant in grants.iter() {
+        let Grant::Fs { access: Access::ReadWrite, .. } = &grant else { continue };
+        let Some(what) = wide::warning(&grant) else { continue };
         let message = format!(
-            "{} in the rule {}: who writes there can change who may log in, and this policy",
+            "{} in the rule {} is more than it seems: {what}",
             quoted(&grant.to_string()),
             quoted(&rule.name)
         );

@@ -8,7 +8,6 @@ pub mod mean;
 pub mod secrets;
 pub mod text;
 pub mod way;
-pub mod wide;
 
 use crate::along::Along;
 use crate::manifest::agree::{dropped, effective, flag, missing, rights, together};
@@ -116,7 +115,7 @@ pub struct Line {
     pub means: String,
     /// As good as the account.
     pub everything: bool,
-    /// What it opens more than it seems (see [`wide::warning`]).
+    /// What it opens more than it seems (see [`waft_policy::wide::warning`]).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<&'static str>,
 }
@@ -353,7 +352,7 @@ fn line(grant: &Grant) -> Line {
         grant: grant.to_string(),
         means: mean::sentence(grant),
         everything: mean::everything(grant),
-        warning: wide::warning(grant),
+        warning: waft_policy::wide::warning(grant),
     }
 }
 

@@ -380,6 +380,11 @@ fn lint_tells_what_cannot_be_kept() {
         ("/var", true),
         ("/srv", false),
         ("/home", true),
+        ("/usr/local/sbin", true),
+        ("/usr/lib/systemd/system", true),
+        ("/etc/logrotate.d", true),
+        ("/var/lib/waft", true),
+        ("/usr/local/share/app", false),
     ] {
         let found = codes(&rule(&format!("grants = ['fs:{grant}:rw']")));
         assert_eq!(found == ["policy.way_in"], warned, "{grant}: {found:?}");

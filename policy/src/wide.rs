@@ -1,4 +1,5 @@
-//! Directories behind which there is more than files: what a grant of one opens beside what it says.
+//! Directories behind which there is more than files: what a grant of one opens beside what it says. For `waft explain`,
+//! `waft sign` and `waft policy check`; a node does not care.
 
 use waft_proto::grant::{Access, Grant};
 
@@ -50,42 +51,75 @@ const PLACES: &[Place] = &[
         deeper: false,
         what: "users, passwords, sudo rules, cron jobs and start-up files are there: for root as good as everything on this machine",
     },
-    Place {
-        path: "/boot",
-        writable: true,
-        deeper: false,
-        what: "whoever writes there decides what the machine starts next",
-    },
+    Place { path: "/boot", writable: true, deeper: true, what: BOOT },
+    Place { path: "/efi", writable: true, deeper: true, what: BOOT },
     Place { path: "/usr", writable: true, deeper: false, what: PROGRAMS },
-    Place { path: "/bin", writable: true, deeper: false, what: PROGRAMS },
-    Place { path: "/sbin", writable: true, deeper: false, what: PROGRAMS },
-    Place { path: "/lib", writable: true, deeper: false, what: PROGRAMS },
+    Place { path: "/usr/bin", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/usr/sbin", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/usr/lib", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/usr/lib32", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/usr/lib64", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/usr/libexec", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/usr/local/bin", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/usr/local/sbin", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/usr/local/lib", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/usr/local/lib64", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/bin", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/sbin", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/lib", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/lib32", writable: true, deeper: true, what: PROGRAMS },
+    Place { path: "/lib64", writable: true, deeper: true, what: PROGRAMS },
     Place { path: "/run/systemd/system", writable: true, deeper: true, what: JOBS },
     Place { path: "/var/spool/cron", writable: true, deeper: true, what: JOBS },
+    Place { path: "/etc/waft", writable: true, deeper: true, what: NODE },
+    Place { path: "/var/lib/waft", writable: true, deeper: true, what: NODE },
 ];
-const PROGRAMS: &str = "programs and libraries that others run, root among them, are there";
+const BOOT: &str = "whoever writes there decides what the machine starts next";
+const PROGRAMS: &str = "programs, libraries and start-up units that others run, root among them, are there";
 const JOBS: &str = "what is written there is started by root, or by whom it names";
+const NODE: &str =
+    "an installed stub has its policy, keys and orders there: whoever writes there changes what it allows";
 /// Files in memory, as anywhere.
 const MEMORY: &str = "/dev/shm";
 const ROOT: &str = "also the processes, devices and kernel settings that are files below it";
+/// Of one of [`ETC`].
+const RULES: &str = "root runs what is there, or goes by it: for root as good as everything on this machine";
 /// Below /etc these are as good as all of it.
 const ETC: &[&str] = &[
+    "apt",
     "cron.d",
     "cron.daily",
     "cron.hourly",
-    "cron.weekly",
     "cron.monthly",
+    "cron.weekly",
+    "crontabs",
+    "dbus-1",
     "default",
+    "dracut.conf.d",
     "init.d",
+    "initramfs-tools",
+    "kernel",
     "ld.so.conf.d",
+    "logrotate.d",
+    "modprobe.d",
+    "modules-load.d",
+    "network",
+    "networkd-dispatcher",
+    "NetworkManager",
     "pam.d",
+    "periodic",
+    "polkit-1",
+    "ppp",
     "profile.d",
+    "rc.d",
     "security",
     "ssh",
     "sudoers.d",
+    "sysctl.d",
     "systemd",
+    "tmpfiles.d",
     "udev",
-    "waft",
+    "update-motd.d",
 ];
 /// A home that may be written to.
 const HOME: &str =
@@ -112,7 +146,7 @@ pub fn warning(grant: &Grant) -> Option<&'static str> {
     }
     let etc = path.strip_prefix("/etc/").and_then(|rest| rest.split('/').next());
     if writable && etc.is_some_and(|name| ETC.contains(&name)) {
-        return PLACES.iter().find(|place| place.path == "/etc").map(|place| place.what);
+        return Some(RULES);
     }
     (writable && is_home(path)).then_some(HOME)
 }
@@ -135,7 +169,7 @@ fn is_home(path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{HOME, JOBS, PROGRAMS, ROOT, warning};
+    use super::{BOOT, HOME, JOBS, NODE, PROGRAMS, ROOT, RULES, warning};
     use waft_proto::grant::Grant;
 
     fn said(text: &str) -> Option<&'static str> {
@@ -155,9 +189,28 @@ mod tests {
             ("fs:/", ROOT),
             ("fs:/:rw", ROOT),
             ("fs:/etc:rw", "sudo rules"),
-            ("fs:/etc/cron.d:rw", "sudo rules"),
-            ("fs:/etc/ssh/sshd_config.d:rw", "sudo rules"),
+            ("fs:/etc/cron.d:rw", RULES),
+            ("fs:/etc/ssh/sshd_config.d:rw", RULES),
+            ("fs:/etc/logrotate.d:rw", RULES),
+            ("fs:/etc/apt/apt.conf.d:rw", RULES),
+            ("fs:/etc/modprobe.d:rw", RULES),
+            ("fs:/etc/network/if-up.d:rw", RULES),
+            ("fs:/etc/NetworkManager/dispatcher.d:rw", RULES),
+            ("fs:/etc/waft:rw", NODE),
+            ("fs:/var/lib:rw", NODE),
+            ("fs:/var/lib/waft/orders:rw", NODE),
             ("fs:/usr:rw", PROGRAMS),
+            ("fs:/usr/bin:rw", PROGRAMS),
+            ("fs:/usr/sbin:rw", PROGRAMS),
+            ("fs:/usr/local:rw", PROGRAMS),
+            ("fs:/usr/local/bin:rw", PROGRAMS),
+            ("fs:/usr/local/sbin:rw", PROGRAMS),
+            ("fs:/usr/lib/systemd/system:rw", PROGRAMS),
+            ("fs:/usr/lib64:rw", PROGRAMS),
+            ("fs:/lib/systemd/system:rw", PROGRAMS),
+            ("fs:/lib64:rw", PROGRAMS),
+            ("fs:/boot:rw", BOOT),
+            ("fs:/boot/grub:rw", BOOT),
             ("fs:/run:rw", JOBS),
             ("fs:/var:rw", JOBS),
             ("fs:/home:rw", HOME),
@@ -182,7 +235,10 @@ mod tests {
             "fs:/sys/class/net",
             "fs:/home/ops/app:rw",
             "fs:/home/ops",
+            "fs:/usr/bin",
+            "fs:/usr/share/app:rw",
             "fs:/usr/local/share/app:rw",
+            "fs:/usr/library:rw",
             "fs:/devices:rw",
             "fs:/var/lib/app:rw",
             "fs:/procfs",
