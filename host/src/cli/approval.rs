@@ -18,6 +18,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use waft_hop::driver::unix_now;
+use waft_policy::wide;
 use waft_proto::envelope::{Approval as Sent, Bytes};
 use waft_proto::grant::{Grant, GrantSet};
 use waft_proto::id::Hash;
@@ -272,6 +273,7 @@ pub(super) fn page(approval: &Approval) -> String {
         // What cannot be read here is shown as it is; no target takes it.
         if let Ok(grant) = Grant::parse(text) {
             lines.push(format!("    {}", mean::sentence(&grant)));
+            lines.extend(wide::warning(&grant).map(|warning| format!("    {}", text::wider(warning))));
         }
     }
     lines.iter().map(|line| format!("{}\n", escape::cell(line))).collect()

@@ -42,6 +42,11 @@ pub fn text(explanation: &Explanation, paint: Paint) -> String {
     page.text()
 }
 
+/// The line below a grant that opens more than it seems.
+pub fn wider(warning: &str) -> String {
+    format!("more than it seems: {warning}")
+}
+
 impl Page {
     fn task(&mut self, explanation: &Explanation) {
         let task = &explanation.task;
@@ -187,7 +192,7 @@ impl Page {
             self.line(depth + 1, &line.means);
         }
         if let Some(warning) = line.warning {
-            self.bad(depth + 1, &format!("more than it seems: {warning}"));
+            self.bad(depth + 1, &wider(warning));
         }
     }
 

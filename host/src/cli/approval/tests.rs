@@ -157,4 +157,10 @@ fn what_is_approved_is_said_in_the_words_of_explain() {
     let page = page(&Approval { not_before: 0, not_after: 86_400, ..run });
     assert!(page.contains("on web1\nfrom 1970-01-01T00:00:00Z to 1970-01-02T00:00:00Z\n"), "{page}");
     assert!(page.contains(mean::EVERYTHING), "{page}");
+    let run = subject(&request(), &tree(&[("web1", &["fs:/etc:rw", "fs:/srv:rw"])])).expect("a subject");
+    let page = super::page(&Approval { not_before: 0, not_after: 86_400, ..run });
+    let (_, below) = page.split_once("  fs:/etc:rw\n").expect("the grant");
+    let below: Vec<&str> = below.lines().take(4).collect();
+    assert!(below[1].starts_with("    more than it seems: users, passwords"), "{page}");
+    assert_eq!((below[2], page.matches("more than it seems").count()), ("  fs:/srv:rw", 1), "{page}");
 }
