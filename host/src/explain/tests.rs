@@ -26,7 +26,12 @@ impl Resolver for Fake {
                 host: address.unwrap_or_else(|| format!("{}.example", endpoint.name)),
                 user: endpoint.user.clone().unwrap_or_else(|| "deploy".to_owned()),
                 port: endpoint.port.unwrap_or(22),
-                strict: if endpoint.name == "old" { Strict::No } else { Strict::Ask },
+                strict: match endpoint.name.as_str() {
+                    "old" => Strict::No,
+                    "new" => Strict::AcceptNew,
+                    "known" => Strict::Yes,
+                    _ => Strict::Ask,
+                },
                 jump,
                 ..Settings::local(&endpoint.name)
             })
@@ -151,6 +156,28 @@ fn a_task_that_says_what_it_takes() {
 async fn a_task_on_a_fleet() {
     let all = explain(&task(Some(RESTART)), &set(&["facts"]), Some(hosts(&fleet()).await), false);
     both("fleet", &all.expect("an explanation"));
+}
+
+#[tokio::test]
+async fn who_is_believed_without_a_known_key_could_read_it() {
+    let through = target("behind", &[Endpoint::named("new")], &[]);
+    let targets = [target("new", &[], &[]), target("old", &[], &[]), target("known", &[], &[]), through];
+    let groups = way::groups(hosts(&targets).await);
+    let of = |name: &str| {
+        let group = groups.iter().find(|group| group.targets.iter().any(|target| target.name == name));
+        group.unwrap_or_else(|| panic!("{name} in {groups:?}"))
+    };
+    for (name, who, word) in [
+        ("new", "the network between here and there", "StrictHostKeyChecking accept-new"),
+        ("behind", "the network between here and new", "StrictHostKeyChecking accept-new"),
+        ("old", "jump, and the network between it and there", "StrictHostKeyChecking no"),
+    ] {
+        let group = of(name);
+        let first = &group.exposed_to[0];
+        assert_eq!((first.who.as_str(), &group.nobody), (who, &None), "{group:?}");
+        assert!(first.what.contains(word), "{first:?}");
+    }
+    assert!(of("known").exposed_to.is_empty() && of("known").nobody.is_some(), "{groups:?}");
 }
 
 #[tokio::test]

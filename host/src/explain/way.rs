@@ -76,8 +76,8 @@ pub struct Host {
     pub transport: Transport,
     pub stub: Stub,
     pub wall: Wall,
-    /// Who can pass for a host on the way, because its host key is not checked.
-    pub unchecked: Option<String>,
+    /// Who can pass for a host on the way, because of how its host key is checked.
+    pub unchecked: Option<Exposure>,
     /// What the inventory gives there.
     pub allow: GrantSet,
 }
@@ -182,13 +182,15 @@ impl Known {
         }
         let local = endpoint.transport == Transport::Local;
         let at = if local { Ok(At::default()) } else { self.place(shape, node) };
-        let unchecked = settings.filter(|settings| !local && settings.strict == Strict::No).map(|_| {
-            let there = if first.id == node.id { "there" } else { first.endpoint.name.as_str() };
-            match way.iter().rfind(|hop| hop.mode == Mode::Tunnel) {
-                None => format!("the network between here and {there}"),
-                Some(hop) => format!("{}, and the network between it and {there}", hop.name),
-            }
-        });
+        let unchecked =
+            settings.filter(|_| !local).and_then(|settings| believed(settings.strict)).map(|what| {
+                let there = if first.id == node.id { "there" } else { first.endpoint.name.as_str() };
+                let who = match way.iter().rfind(|hop| hop.mode == Mode::Tunnel) {
+                    None => format!("the network between here and {there}"),
+                    Some(hop) => format!("{}, and the network between it and {there}", hop.name),
+                };
+                Exposure { who, what: what.to_owned() }
+            });
         Host {
             name: endpoint.name.clone(),
             at,
@@ -263,7 +265,7 @@ fn at(settings: &Settings) -> At {
 
 /// What hosts of one group have in common: way, transport, stub, wall, who can pass for one of them, and whether
 /// there is a problem.
-type Common = (Vec<Hop>, &'static str, Stub, Wall, Option<String>, bool);
+type Common = (Vec<Hop>, &'static str, Stub, Wall, Option<Exposure>, bool);
 
 /// Sorted by name, and so are the hosts in each.
 pub fn groups(mut hosts: Vec<Host>) -> Vec<Group> {
@@ -302,13 +304,23 @@ fn word(transport: Transport) -> &'static str {
     }
 }
 
-/// In the words of docs/threat-model.md.
-fn exposures(way: &[Hop], unchecked: Option<String>) -> Vec<Exposure> {
-    let mut exposed = Vec::new();
-    if let Some(who) = unchecked {
-        let what = "the host key is not checked (StrictHostKeyChecking no), so another machine can pass for that host";
-        exposed.push(Exposure { who, what: what.to_owned() });
+/// Whom a login takes for the host without anybody's word for the key; `None`: nobody.
+fn believed(strict: Strict) -> Option<&'static str> {
+    match strict {
+        Strict::Yes | Strict::Ask => None,
+        Strict::AcceptNew => Some(
+            "while the host key is not known, whoever answers is believed (StrictHostKeyChecking accept-new), so another \
+             machine can pass for that host the first time, and from then on",
+        ),
+        Strict::No => Some(
+            "the host key is not checked (StrictHostKeyChecking no), so another machine can pass for that host",
+        ),
     }
+}
+
+/// In the words of docs/threat-model.md.
+fn exposures(way: &[Hop], unchecked: Option<Exposure>) -> Vec<Exposure> {
+    let mut exposed: Vec<Exposure> = unchecked.into_iter().collect();
     for hop in way.iter().filter(|hop| hop.mode == Mode::Relay) {
         exposed.push(Exposure {
             who: hop.name.clone(),
