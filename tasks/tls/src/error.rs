@@ -7,6 +7,10 @@ use std::io;
 use waft_sdk::Error;
 
 const DAY_SECONDS: u64 = 86_400;
+/// Names of a certificate that are shown; a server may have as many as it likes.
+const NAMES_MAX: usize = 10;
+/// Of a name that is shown, characters: as many as one of DNS may have.
+const NAME_CHARS_MAX: usize = 253;
 
 /// Whom this is about, and what the task was told.
 pub struct About<'a> {
@@ -82,10 +86,10 @@ fn certificate(about: &About<'_>, why: &CertificateError) -> Error {
             ("tls.name", format!("{who} shows a certificate for another name"), NAME)
         }
         CertificateError::NotValidForNameContext { expected, presented } => {
-            let shown = if presented.is_empty() { "no name at all".to_owned() } else { presented.join(", ") };
             let text = format!(
-                "{who} shows a certificate for another name: expected {}, and it is for {shown}",
-                expected.to_str()
+                "{who} shows a certificate for another name: expected {}, and it is for {}",
+                expected.to_str(),
+                names(presented)
             );
             ("tls.name", text, NAME)
         }
@@ -111,8 +115,15 @@ fn certificate(about: &About<'_>, why: &CertificateError) -> Error {
             );
             ("tls.not_yet_valid", text, CLOCK)
         }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            let text = format!(
+                "{who} shows a certificate with a key or a signature of a kind that this task does not know"
+            );
+            ("tls.certificate", text, SIGNATURES)
+        }
         why => {
-            let text = format!("{who} shows a certificate that is not good for a server: {why}");
+            let text = format!("{who} shows a certificate that is not good for a server: {}", flaw(why));
             ("tls.certificate", text, "cert_check says what is in it")
         }
     };
@@ -121,6 +132,54 @@ fn certificate(about: &About<'_>, why: &CertificateError) -> Error {
 
 const NAME: &str = "ask for it by a name that is in the certificate, or give the server one with this name";
 const CLOCK: &str = "the server needs another certificate, or the clock of the target is wrong";
+const SIGNATURES: &str = "expected: ECDSA with P-256 or P-384, Ed25519, or RSA of at least 2048 bits, each with SHA-256 or a longer one";
+
+/// The names of hosts in a certificate, of many the first.
+fn names(presented: &[String]) -> String {
+    let hosts: Vec<&str> = presented.iter().filter_map(|name| host(name)).collect();
+    if hosts.is_empty() {
+        return "no host at all".to_owned();
+    }
+    let short = |name: &&str| name.chars().take(NAME_CHARS_MAX).collect::<String>();
+    let shown: Vec<String> = hosts.iter().take(NAMES_MAX).map(short).collect();
+    let more = match hosts.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    shown.join(", ") + &more
+}
+
+/// Of `DnsName("a.example")` or `IpAddress(192.0.2.1)`, as webpki writes them, what is in it; `None` of what names no host.
+fn host(name: &str) -> Option<&str> {
+    let within = |begin: &str, end: &str| name.strip_prefix(begin)?.strip_suffix(end);
+    within("DnsName(\"", "\")").or_else(|| within("IpAddress(", ")"))
+}
+
+/// What is wrong with a certificate that nothing else can be said of.
+fn flaw(why: &CertificateError) -> &'static str {
+    use webpki::Error as Flaw;
+    let other = match why {
+        CertificateError::BadEncoding => return "it cannot be read",
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            return "by its extended key usage it is for something else";
+        }
+        CertificateError::UnhandledCriticalExtension => Some(&Flaw::UnsupportedCriticalExtension),
+        CertificateError::Other(OtherError(why)) => why.downcast_ref(),
+        _ => None,
+    };
+    match other {
+        Some(Flaw::UnsupportedCertVersion) => "it is not of version 3 of X.509",
+        Some(Flaw::UnsupportedCriticalExtension) => {
+            "it has an extension that is marked as critical and not known here"
+        }
+        Some(Flaw::EndEntityUsedAsCa) => "it is signed with a certificate that is not one of an authority",
+        Some(Flaw::NameConstraintViolation) => "it has a name for which its authority may not sign",
+        Some(Flaw::PathLenConstraintViolated | Flaw::MaximumPathDepthExceeded) => {
+            "too many authorities are between it and one that is believed"
+        }
+        _ => "it breaks a rule of X.509",
+    }
+}
 
 fn alerted(about: &About<'_>, alert: Alert) -> Error {
     let number = u8::from(alert);
@@ -184,6 +243,8 @@ fn date(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rustls::pki_types::ServerName;
+    use std::sync::Arc;
 
     #[test]
     fn what_a_server_says_of_a_key_is_said() {
@@ -193,6 +254,71 @@ mod tests {
                 of(&about, &Tls::AlertReceived(alert)).message
             };
             assert!(said(true).contains("`client_cert`") && !said(false).contains("`client_cert`"));
+        }
+    }
+
+    /// What is said of a certificate, hint included.
+    fn said(why: CertificateError) -> String {
+        let about = About { who: "a:1", authorities: None, has_client_cert: false };
+        let said = of(&about, &Tls::InvalidCertificate(why));
+        format!("{} {} {}", said.code, said.message, said.hint.unwrap_or_default())
+    }
+
+    #[test]
+    fn of_the_names_of_a_certificate_the_first_are_shown() {
+        let shown = |presented: &[&str]| {
+            let expected = ServerName::try_from("a.example").expect("a name");
+            let presented = presented.iter().map(|name| (*name).to_owned()).collect();
+            said(CertificateError::NotValidForNameContext { expected, presented })
+        };
+        let mixed = ["DnsName(\"b.example\")", "DirectoryName", "IpAddress(192.0.2.1)", "Unsupported(0x81)"];
+        assert!(shown(&mixed).contains("expected a.example, and it is for b.example, 192.0.2.1 "));
+        for none in [&[][..], &["DirectoryName"]] {
+            assert!(shown(none).contains("and it is for no host at all "), "{}", shown(none));
+        }
+        let many = shown(&["DnsName(\"b.example\")"; 1000]);
+        assert_eq!(many.matches("b.example").count(), NAMES_MAX, "{many}");
+        assert!(many.contains("b.example and 990 more "), "{many}");
+        let long = format!("DnsName(\"{}\")", "b".repeat(100_000));
+        assert!(shown(&[&long]).len() < 1000);
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_certificate_is_said_in_words() {
+        use webpki::Error as Flaw;
+        let other = |flaw: Flaw| CertificateError::Other(OtherError(Arc::new(flaw)));
+        for (why, words) in [
+            (
+                CertificateError::UnsupportedSignatureAlgorithmContext {
+                    signature_algorithm_id: vec![6, 9],
+                    supported_algorithms: Vec::new(),
+                },
+                "of a kind that this task does not know",
+            ),
+            (
+                CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext {
+                    signature_algorithm_id: vec![6, 9],
+                    public_key_algorithm_id: vec![6, 9],
+                },
+                "of a kind that this task does not know",
+            ),
+            (CertificateError::BadEncoding, "it cannot be read"),
+            (CertificateError::InvalidPurpose, "for something else"),
+            (CertificateError::UnhandledCriticalExtension, "marked as critical"),
+            (CertificateError::ApplicationVerificationFailure, "a rule of X.509"),
+            (other(Flaw::UnsupportedCertVersion), "version 3"),
+            (other(Flaw::UnsupportedCriticalExtension), "marked as critical"),
+            (other(Flaw::EndEntityUsedAsCa), "not one of an authority"),
+            (other(Flaw::NameConstraintViolation), "may not sign"),
+            (other(Flaw::PathLenConstraintViolated), "too many authorities"),
+            (other(Flaw::MalformedExtensions), "a rule of X.509"),
+        ] {
+            let debug = format!("{why:?}");
+            let said = said(why);
+            assert!(said.starts_with("tls.certificate a:1 ") && said.contains(words), "{debug}: {said}");
+            // Not by the names that rustls and webpki have for it.
+            let names = |word: &str| word.len() > 10 && said.contains(word);
+            assert!(!debug.split(|c: char| !c.is_alphanumeric()).any(names), "{debug}: {said}");
         }
     }
 

@@ -123,7 +123,7 @@ fn a_server_is_asked_by_tls_and_has_to_be_who_it_says() -> Result<()> {
             assert_eq!((&answer["status"], &answer["content"]), (&json!(200), &json!("text")), "{answer}");
         }
         for (name, code, words) in [
-            ("other", "tls.name", &["other.example", "127.0.0.1"][..]),
+            ("other", "tls.name", &["expected 127.0.0.1, and it is for other.example"][..]),
             ("late", "tls.expired", &["2021-01-01T00:00:00Z", "clock"]),
             ("own", "tls.unknown_issuer", &[ca.as_str(), "`ca_path`"]),
         ] {
