@@ -5,7 +5,7 @@ mod check;
 mod json;
 
 pub use check::{Checker, PROBLEMS_MAX, Source};
-pub(crate) use check::{between, shown};
+pub(crate) use check::{between, compare, shown};
 
 use regex::{Regex, RegexBuilder};
 use serde_json::{Number, Value};

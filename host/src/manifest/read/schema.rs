@@ -3,9 +3,10 @@
 use super::{Reader, Value};
 use crate::manifest::schema::{
     ALIASES_MAX, CHOICES_MAX, Checker, DEPTH_MAX, Kind, Object, Others, PATTERN_BYTES_MAX, PROPERTIES_MAX,
-    PROPERTY_BYTES_MAX, Schema, Source, regex,
+    PROPERTY_BYTES_MAX, Schema, Source, compare, regex,
 };
 use serde_json::{Map, Number};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use toml::de::{DeTable, DeValue};
 use waft_proto::grant::nearest;
@@ -349,11 +350,10 @@ impl Reader<'_> {
     }
 
     fn in_range(&mut self, place: &str, value: &Value<'_>, schema: &Schema) {
-        let float = |number: &Option<Number>| number.as_ref().and_then(Number::as_f64);
         let above =
             |min: Option<u64>, max: Option<u64>| matches!((min, max), (Some(min), Some(max)) if min > max);
-        let numbers =
-            matches!((float(&schema.minimum), float(&schema.maximum)), (Some(min), Some(max)) if min > max);
+        let numbers = schema.minimum.as_ref().zip(schema.maximum.as_ref());
+        let numbers = numbers.is_some_and(|(min, max)| compare(min, max) == Some(Ordering::Greater));
         for (wrong, what) in [
             (numbers, "minimum"),
             (above(schema.min_length, schema.max_length), "minLength"),

@@ -5,6 +5,7 @@ use super::{Kind, Object, Others, Schema, regex};
 use crate::task::first_sentence;
 use regex::Regex;
 use serde_json::{Map, Number, Value};
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use waft_proto::grant::nearest;
 use waft_proto::run::Problem;
@@ -208,7 +209,7 @@ impl<'a> Checker<'a> {
             self.wrong_type(at, schema, &value);
             return None;
         }
-        if !schema.choices.is_empty() && !schema.choices.contains(&value) {
+        if !schema.choices.is_empty() && !schema.has_choice(&value) {
             self.no_choice(at, schema, &value);
         }
         let value = match value {
@@ -228,14 +229,8 @@ impl<'a> Checker<'a> {
     }
 
     fn number(&mut self, at: &Place, schema: &Schema, number: &Number) {
-        let (Some(is), min, max) = (
-            number.as_f64(),
-            schema.minimum.as_ref().and_then(Number::as_f64),
-            schema.maximum.as_ref().and_then(Number::as_f64),
-        ) else {
-            return;
-        };
-        if min.is_some_and(|min| is < min) || max.is_some_and(|max| is > max) {
+        let is = |bound: &Option<Number>| bound.as_ref().and_then(|bound| compare(number, bound));
+        if is(&schema.minimum) == Some(Ordering::Less) || is(&schema.maximum) == Some(Ordering::Greater) {
             let expected = between(schema.minimum.as_ref(), schema.maximum.as_ref());
             let value = at.shown(&Value::Number(number.clone()));
             self.wrong(at, "params.range", &format!("is {value}, expected {expected}"), None);
@@ -342,12 +337,17 @@ impl<'a> Checker<'a> {
 }
 
 impl Schema {
+    /// Whether it is one of the values in `enum`.
+    fn has_choice(&self, value: &Value) -> bool {
+        self.choices.iter().any(|choice| same(choice, value))
+    }
+
     /// What a text of a command line stands for: the first of the types that it can be.
     pub fn of_text(&self, text: &str) -> Value {
         let found = self.kinds.iter().find_map(|kind| as_kind(*kind, self, text));
         // Without a type, one of the values that are allowed may be written so.
         let has_text = || self.choices.iter().any(|choice| choice.as_str() == Some(text));
-        let named = || serde_json::from_str(text).ok().filter(|value| self.choices.contains(value));
+        let named = || serde_json::from_str(text).ok().filter(|value| self.has_choice(value));
         let found = found.or_else(|| if self.kinds.is_empty() && !has_text() { named() } else { None });
         found.unwrap_or_else(|| Value::String(text.to_owned()))
     }
@@ -421,6 +421,36 @@ fn whole(number: &Number) -> Option<Number> {
     }
     let exact = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= EXACT_MAX)?;
     format!("{exact:.0}").parse::<i64>().ok().map(Number::from)
+}
+
+/// By their values: whole numbers exactly, however they are written.
+pub(crate) fn compare(one: &Number, other: &Number) -> Option<Ordering> {
+    match (exact(one), exact(other)) {
+        (Some(one), Some(other)) => Some(one.cmp(&other)),
+        _ => one.as_f64()?.partial_cmp(&other.as_f64()?),
+    }
+}
+
+/// A whole number; `None` of others, and of floats that need more than 128 bits.
+fn exact(number: &Number) -> Option<i128> {
+    let whole = |float: &f64| float.fract() == 0.0;
+    let small = number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from));
+    small.or_else(|| format!("{:.0}", number.as_f64().filter(whole)?).parse().ok())
+}
+
+/// As JSON Schema has it: 1.0 is 1.
+fn same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Number(one), Value::Number(other)) => compare(one, other) == Some(Ordering::Equal),
+        (Value::Array(these), Value::Array(those)) => {
+            these.len() == those.len() && these.iter().zip(those).all(|(one, other)| same(one, other))
+        }
+        (Value::Object(these), Value::Object(those)) => {
+            let has = |name: &String, one: &Value| those.get(name).is_some_and(|other| same(one, other));
+            these.len() == those.len() && these.iter().all(|(name, one)| has(name, one))
+        }
+        (one, other) => one == other,
+    }
 }
 
 fn outside(count: u64, min: Option<u64>, max: Option<u64>) -> bool {

@@ -173,6 +173,47 @@ fn a_problem_says_what_to_do() {
 }
 
 #[test]
+fn whole_numbers_are_compared_exactly_and_numbers_by_their_value() {
+    let codes = |param: &str, value: Value| -> Vec<String> {
+        let schema = schema(&format!("params.n = {{ {param} }}"));
+        let params =
+            merge::<&str>(&[], Some(("p.json", &json!({"n": value}).to_string()))).expect("parameters");
+        let problems = params.fit("t", &schema).err().unwrap_or_default();
+        problems.into_iter().map(|problem| problem.code).collect()
+    };
+    // From here on a float does not know each whole number.
+    const EDGE: i64 = 9_007_199_254_740_992;
+    let (max, min) = (format!("maximum = {EDGE}"), format!("minimum = {}", EDGE + 1));
+    for kind in ["type = \"integer\"", "type = \"number\""] {
+        let at_most = format!("{kind}, {max}");
+        assert!(codes(&at_most, json!(EDGE)).is_empty());
+        assert_eq!(codes(&at_most, json!(EDGE + 1)), ["params.range"]);
+        let at_least = format!("{kind}, {min}");
+        assert!(codes(&at_least, json!(EDGE + 1)).is_empty());
+        assert_eq!(codes(&at_least, json!(EDGE)), ["params.range"]);
+        assert_eq!(codes(&at_most, json!(u64::MAX)), ["params.range"]);
+    }
+    let float = format!("type = \"number\", maximum = {EDGE}.0");
+    assert_eq!(codes(&float, json!(EDGE + 1)), ["params.range"]);
+    assert_eq!(codes(&float, json!(1e300)), ["params.range"]);
+    assert!(codes(&float, json!(0.5)).is_empty() && codes(&float, json!(-1e300)).is_empty());
+    let manifest = format!("[params.n]\ntype = \"integer\"\n{min}\n{max}\n");
+    let problems = Manifest::parse("t.toml", &manifest, Place::Section).expect_err("nothing is between");
+    assert_eq!(problems[0].code, "manifest.range");
+    for choices in ["type = \"number\", enum = [1, 2.5]", "enum = [1, 2.5, [1, {a = 2}]]"] {
+        for value in [json!(1), json!(1.0), json!(2.5)] {
+            assert!(codes(choices, value.clone()).is_empty(), "{choices} {value}");
+        }
+        assert_eq!(codes(choices, json!(1.5)), ["params.choice"], "{choices}");
+    }
+    let nested = "enum = [[1, {a = 2}]]";
+    assert!(codes(nested, json!([1.0, {"a": 2.0}])).is_empty());
+    for other in [json!([1, {"a": 3}]), json!([1]), json!([1, {"b": 2}]), json!([1, {"a": 2, "b": 2}])] {
+        assert_eq!(codes(nested, other.clone()), ["params.choice"], "{other}");
+    }
+}
+
+#[test]
 fn a_flood_of_problems_is_bounded() {
     let items: Vec<Value> = (0..10_000).map(Value::from).collect();
     let problems = fit(&["path=/"], &json!({"mounts": items}).to_string()).expect_err("ten thousand");
