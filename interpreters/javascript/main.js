@@ -104,7 +104,7 @@ export const run = {
         } catch (error) {
             if (!(error instanceof waft.Problem)) throw error;
             const { message, hint } = error;
-            waft.print(JSON.stringify({ changed: false, msg: message, error: { code: error.code, message, hint } }));
+            waft.result(false, message, { error: { code: error.code, message, hint } });
             code = USAGE;
         }
         if (code !== 0) waft.exit(code);

@@ -121,7 +121,7 @@ class Run:
                            params.get("args", []))
         except waft.Problem as problem:
             error = {"code": problem.code, "message": problem.message, "hint": problem.hint}
-            print(json.dumps({"changed": False, "msg": problem.message, "error": error}))
+            waft.result(msg=problem.message, error=error)
             code = USAGE
         if code:
             waft.exit(code)

@@ -3,6 +3,7 @@
 import environment from "wasi:cli/environment@0.2.12";
 import exit from "wasi:cli/exit@0.2.12";
 import preopens from "wasi:filesystem/preopens@0.2.12";
+import random from "wasi:random/random@0.2.12";
 import stderr from "wasi:cli/stderr@0.2.12";
 import stdin from "wasi:cli/stdin@0.2.12";
 import stdout from "wasi:cli/stdout@0.2.12";
@@ -45,3 +46,10 @@ for (const name of ["exec", "facts", "file", "net", "task", "blob", "secret", "e
     all[name] = (...words) => host[name](...words);
 }
 use(all);
+
+// QuickJS seeds its own generator when the component is built: every run would have the same numbers.
+Math.random = () => {
+    // A number has 53 bits: five, and those of six bytes.
+    const [first, ...others] = random.getRandomBytes(7);
+    return others.reduce((number, byte) => number * 256 + byte, first & 31) / 2 ** 53;
+};

@@ -189,9 +189,15 @@ export function printError(text) {
     called("stderr", encode(`${text}\n`));
 }
 
+/** JSON as waft reads it: half of a surrogate pair, as a cut text may end with, becomes U+FFFD. Of a text JSON.stringify
+ *  escapes as \udXXX nothing else. */
+function json(value) {
+    return JSON.stringify(value).replace(/\\(?:(ud[89a-f]..)|.)/g, (escaped, half) => (half ? "\ufffd" : escaped));
+}
+
 /** Prints the result: `changed`, `msg`, and fields of the task's own. To be called once. */
 export function result(changed = false, msg = null, fields = {}) {
-    print(JSON.stringify({ changed: Boolean(changed), ...(msg === null ? {} : { msg: String(msg) }), ...fields }));
+    print(json({ changed: Boolean(changed), ...(msg === null ? {} : { msg: String(msg) }), ...fields }));
 }
 
 /** Ends the task here and now, with this code. */
@@ -203,7 +209,7 @@ export function exit(code) {
 export function start(main) {
     try {
         const answer = main(params()) ?? {};
-        print(JSON.stringify({ changed: false, ...answer }));
+        print(json({ changed: false, ...answer }));
         return 0;
     } catch (error) {
         if (!(error instanceof Problem)) {
@@ -211,7 +217,7 @@ export function start(main) {
             return FAILED;
         }
         const { code, message, hint } = error;
-        print(JSON.stringify({ changed: false, msg: message, error: { code, message, hint } }));
+        result(false, message, { error: { code, message, hint } });
         return { params: USAGE, grant: REFUSED }[code.split(".")[0]] ?? FAILED;
     }
 }

@@ -105,12 +105,21 @@ def __getattr__(name):
     raise AttributeError(f"module 'waft' has no attribute {name!r}")
 
 
+def _json(value):
+    """JSON that waft can read: no NaN, and half of a surrogate pair becomes `?`."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise Problem("waft.result", f"the result is no JSON: {error}") from None
+    return text.encode(errors="replace").decode()
+
+
 def result(changed=False, msg=None, **fields):
     """Prints the result: `changed`, `msg`, and fields of the task's own. To be called once."""
     answer = {"changed": bool(changed)}
     if msg is not None:
         answer["msg"] = str(msg)
-    print(json.dumps(answer | fields), flush=True)
+    print(_json(answer | fields), flush=True)
 
 
 def exit(code):
@@ -133,6 +142,9 @@ class Task:
 
     def run(self):
         """`run` of `wasi:cli/run`."""
+        # The generator was seeded when this component was built.
+        if "random" in sys.modules:
+            sys.modules["random"].seed()
         if code := self.start():
             exit(code)
 
@@ -140,15 +152,15 @@ class Task:
         """Runs the task and prints what it answers. Returns its exit code."""
         try:
             answer = self.main(params()) or {}
-            answer = {"changed": False} | answer
+            text = _json({"changed": False} | answer)
         except Problem as problem:
             error = {"code": problem.code, "message": problem.message, "hint": problem.hint}
-            print(json.dumps({"changed": False, "msg": problem.message, "error": error}), flush=True)
+            result(msg=problem.message, error=error)
             return {"params": USAGE, "grant": REFUSED}.get(problem.code.split(".")[0], FAILED)
         except Exception:
             traceback.print_exc()
             return FAILED
-        print(json.dumps(answer), flush=True)
+        print(text, flush=True)
         return 0
 
 

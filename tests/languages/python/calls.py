@@ -1,5 +1,7 @@
 """Calls all that waft.py has."""
 
+import random
+
 import waft
 
 
@@ -12,6 +14,8 @@ def code(work):
 
 class Run(waft.Task):
     def main(self, params):
+        if params.get("only") == "random":
+            return {"drawn": random.random()}
         directory = params["dir"]
         waft.log("calls:", "log")
         waft.progress(1, 2, "half")

@@ -66,6 +66,20 @@ inner(1);
     let said = (text(&result, "stdout"), text(&result, "stderr"));
     assert_eq!(said, ("plain 1 {\"a\":[2]}\n", "log\n"), "{result}");
 
+    // Half of a surrogate pair is no text that waft could read; and each run draws other numbers.
+    let cut = "waft.result(true, '\\u{1f600}'.slice(0, 1), { drawn: Math.random() });";
+    let [first, second] = [(); 2].map(|()| desk.result(&of(cut, json!({})), &[], &[], 0));
+    let (first, second) = (first?, second?);
+    for result in [&first, &second] {
+        assert_eq!(
+            (&result["status"], text(&result["result"], "msg")),
+            (&"changed".into(), "\u{fffd}"),
+            "{result}"
+        );
+    }
+    let drawn = [&first, &second].map(|result| &result["result"]["drawn"]);
+    assert!(drawn[0].is_f64() && drawn[0] != drawn[1], "{first} {second}");
+
     let calls = r#"
 waft.log("a line", 1);
 waft.progress(1, 2, "half");

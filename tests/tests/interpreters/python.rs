@@ -110,6 +110,13 @@ print(random.random(), uuid.uuid4())
     for (one, other) in numbers(&first).iter().zip(&numbers(&second)) {
         assert_ne!(one, other);
     }
+    // What waft could not read is readable, or is said.
+    let cut = "import waft; waft.result(True, b'caf\\xe9'.decode(errors='surrogateescape'), sign='\u{e9}')";
+    let result = desk.result(&of(cut, json!({})), &[], &[], 0)?;
+    assert_eq!(result["result"], json!({ "changed": true, "msg": "caf?", "sign": "\u{e9}" }), "{result}");
+    let result =
+        desk.result(&of("import waft; waft.result(True, x=float('nan'))", json!({})), &[], &[], 3)?;
+    assert!(text(&result, "stderr").contains("the result is no JSON: "), "{result}");
     // What is not there says so.
     let result = desk.result(&of("import sqlite3", json!({})), &[], &[], 3)?;
     let said = text(&result, "stderr");

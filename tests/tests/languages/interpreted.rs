@@ -1,6 +1,7 @@
 //! What the tasks tests/languages/LANG/calls.* of three languages do, all with the same answer: each calls everything that
 //! the binding has.
 
+use crate::calls;
 use crate::project::{Project, TARGET, repository};
 use crate::scene::{BLOB_BYTES, Scene, kernel};
 use serde_json::json;
@@ -12,6 +13,24 @@ use waft_tests::Result;
 pub(crate) fn put(project: &Project, file: &str, place: &str) {
     fs::remove_file(project.wasm().with_extension("toml")).expect("a manifest");
     fs::copy(repository().join("tests/languages").join(file), project.path(place)).expect("copied");
+}
+
+/// Runs tests of the binding itself, tests/languages/LANG/FILE, in the project: the last of the program's words is the file.
+pub(crate) fn tests_pass(project: &Project, language: &str, program: &str, words: &[&str]) -> Result<()> {
+    let file = words.last().expect("a file");
+    fs::copy(calls::source(language, file), project.path(file)).expect("copied");
+    let tested = project.program(program, words)?;
+    assert!(tested.status.success(), "{}{}", tested.stdout_text(), tested.stderr_text());
+    Ok(())
+}
+
+/// A component is a snapshot of when it was built, with the state of its generators: each run has to seed them anew.
+pub(crate) fn draws_other_numbers_each_time(project: &Project) -> Result<()> {
+    let [first, second] = [(); 2].map(|()| project.result(None, &["-p", "only=random"], 0));
+    let (first, second) = (first?, second?);
+    let drawn = [&first, &second].map(|result| &result["result"]["drawn"]);
+    assert!(drawn[0].is_f64() && drawn[0] != drawn[1], "{first} {second}");
+    Ok(())
 }
 
 /// Runs the module of a project that was built from such a file.

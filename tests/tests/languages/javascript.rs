@@ -1,4 +1,4 @@
-use crate::interpreted::{calls_everything, put};
+use crate::interpreted::{calls_everything, draws_other_numbers_each_time, put, tests_pass};
 use crate::page;
 use crate::project::Project;
 use std::fs;
@@ -21,6 +21,8 @@ fn what_is_new_builds_tests_and_runs() -> Result<()> {
 fn every_import_can_be_called_by_the_module() -> Result<()> {
     let project = Project::new("javascript", "calls-javascript")?;
     put(&project, "javascript/calls.js", "task.js");
+    tests_pass(&project, "javascript", "node", &["--test", "binding.test.js"])?;
     project.make(None)?;
-    calls_everything(&project)
+    calls_everything(&project)?;
+    draws_other_numbers_each_time(&project)
 }
