@@ -347,8 +347,9 @@ class Reader {
 
 // ---- bytes and texts
 
+/** UTF-8 of a text; half of a surrogate pair, as `decode` makes of what is no UTF-8, becomes U+FFFD. */
 export function encode(text: string): Uint8Array {
-  return Uint8Array.wrap(String.UTF8.encode(text));
+  return Uint8Array.wrap(String.UTF8.encode(text, false, String.UTF8.ErrorMode.REPLACE));
 }
 
 export function decode(bytes: Uint8Array): string {
@@ -602,13 +603,17 @@ function inFile(what: string, path: string, error: u16): Problem {
   return new Problem(error == NO_SUCH_FILE ? "file.not_found" : "file.failed", what + " " + path + ": " + why);
 }
 
+/** Why the last `readFd` has not come to the end; 0 when it has. */
+let readError: u16 = 0;
+
 function readFd(fd: u32): Uint8Array {
   let all = new Uint8Array(0);
   const part = new Uint8Array(PART_BYTES_MAX);
   while (true) {
     store<usize>(SCRATCH, part.dataStart);
     store<usize>(SCRATCH, part.length, 4);
-    if (fd_read(fd, SCRATCH, 1, SCRATCH + 8) != 0) return all;
+    readError = fd_read(fd, SCRATCH, 1, SCRATCH + 8);
+    if (readError != 0) return all;
     const count = load<i32>(SCRATCH, 8);
     if (count <= 0) return all;
     const longer = new Uint8Array(all.length + count);
@@ -635,7 +640,7 @@ export function readFile(path: string): Bytes {
   const fd = load<u32>(SCRATCH);
   const bytes = readFd(fd);
   fd_close(fd);
-  return new Bytes(bytes, null);
+  return readError == 0 ? new Bytes(bytes, null) : new Bytes(new Uint8Array(0), inFile("cannot read", path, readError));
 }
 
 /** Makes the file, or writes it anew. */
@@ -718,9 +723,15 @@ function exitCode(problem: Problem): u32 {
 export function start(run: (params: Json) => Outcome): void {
   const text = decode(readFd(0)).trim();
   const params = text == "" ? Json.object() : Json.parse(text);
-  const outcome = params == null || params.kind != Kind.Object
-    ? Outcome.failed(new Problem("params.invalid", "the parameters are no JSON object"))
-    : run(params);
+  let outcome: Outcome;
+  if (readError != 0) {
+    const why = "the parameters could not be read from stdin: WASI says " + readError.toString();
+    outcome = Outcome.failed(new Problem("params.read", why));
+  } else if (params == null || params.kind != Kind.Object) {
+    outcome = Outcome.failed(new Problem("params.invalid", "the parameters are no JSON object"));
+  } else {
+    outcome = run(params);
+  }
   const problem = outcome.problem;
   const error = writeFd(1, encode(outcome.json.toString() + "\n"));
   proc_exit(problem != null ? exitCode(problem) : error != 0 ? FAILED : 0);
