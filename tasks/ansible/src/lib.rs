@@ -3,6 +3,7 @@
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use waft_sdk::{Error, Outcome};
+use waft_tasks_common::is_readable;
 
 /// A module that is no binary, bytes: one with placeholders goes to the host as text.
 pub const TEXT_BYTES_MAX: usize = 700 * 1024;
@@ -124,8 +125,16 @@ pub fn answer(stdout: &str) -> Option<Answer> {
     fields.remove("invocation");
     let mut outcome = Outcome::changed(changed);
     let text = msg.map(|msg| serde_json::from_str(msg.get()).unwrap_or_else(|_| msg.get().to_owned()));
-    if let Some(text) = text.as_ref().filter(|text| !text.is_empty()) {
-        outcome = outcome.msg(text.clone());
+    let text = text.filter(|text| !text.is_empty());
+    let (fields, left_out): (Vec<_>, Vec<_>) =
+        fields.into_iter().partition(|(_, value)| is_readable(value.get()));
+    let left_out = (!left_out.is_empty()).then(|| {
+        let names: Vec<String> = left_out.into_iter().map(|(name, _)| name).collect();
+        format!("left out, because waft could not read it: {}", names.join(", "))
+    });
+    let said: Vec<&str> = [&text, &left_out].into_iter().flatten().map(String::as_str).collect();
+    if !said.is_empty() {
+        outcome = outcome.msg(said.join("; "));
     }
     if failed {
         outcome = outcome.with("failed", &true);
@@ -133,7 +142,6 @@ pub fn answer(stdout: &str) -> Option<Answer> {
     for (name, value) in fields {
         outcome = outcome.with_json(&name, Box::<str>::from(value).into());
     }
-    let text = text.filter(|text| !text.is_empty());
     let failed = failed.then(|| text.unwrap_or_else(|| "the module failed and does not say why".to_owned()));
     Some(Answer { outcome, failed })
 }
@@ -217,6 +225,11 @@ mod tests {
         );
         assert!(said(r#"{"rc": 2}"#).1.is_some() && said(r#"{"rc": 2, "failed": "False"}"#).1.is_none());
         assert!(said(r#"{"rc": 0, "changed": "yes"}"#).0.contains("\"changed\":true"));
+        assert_eq!(
+            said(r#"{"changed": true, "a": "\ud83d", "b": [1e400], "c": 1}"#).0,
+            r#"{"changed":true,"msg":"left out, because waft could not read it: a, b","c":1}"#
+        );
+        assert!(said(r#"{"msg": "m", "a": "\ud83d"}"#).0.contains("\"m; left out, "));
         for text in ["", "x", "{", "}{", "[{}]", "{\"a\": 1}}"] {
             assert!(answer(text).is_none(), "{text}");
         }

@@ -5,6 +5,7 @@ mod base64;
 pub mod files;
 mod listed;
 pub mod programs;
+mod readable;
 mod scalar;
 mod state;
 pub mod text;
@@ -14,6 +15,7 @@ mod yes;
 
 pub use base64::base64;
 pub use listed::listed;
+pub use readable::is_readable;
 pub use scalar::Scalar;
 pub use state::State;
 pub use words::Words;

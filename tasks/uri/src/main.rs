@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::time::Instant;
 use waft_sdk::{Error, Outcome, is_check};
-use waft_tasks_common::Yes;
 use waft_tasks_common::web::{Follow, Request, Statuses, Url, basic, check_header};
+use waft_tasks_common::{Yes, is_readable};
 use waft_tasks_tls::web::{send, tls};
 
 waft_sdk::task!(run, manifest = "../waft.toml");
@@ -94,7 +94,11 @@ fn run(params: Params) -> Result<Outcome, Error> {
     let content = String::from_utf8_lossy(&content);
     let json = reply.header("content-type").filter(|kind| kind.contains("json") && !is_cut);
     let json = json.and_then(|_| serde_json::from_str::<Box<RawValue>>(&content).ok());
+    let is_left_out = json.as_ref().is_some_and(|json| !is_readable(json.get()));
     let msg = match good {
+        true if is_left_out => {
+            format!("{} {}; `json` is left out: waft could not read it", reply.status, reply.reason)
+        }
         true => format!("{} {}", reply.status, reply.reason),
         false => format!(
             "{} answered with the status {} {}, which is not wanted",
@@ -119,7 +123,7 @@ fn run(params: Params) -> Result<Outcome, Error> {
     if params.return_content.0 || !good {
         outcome = outcome.with("content", &content).with("content_truncated", &is_cut);
     }
-    if let Some(json) = json {
+    if let Some(json) = json.filter(|_| !is_left_out) {
         outcome = outcome.with_json("json", Box::<str>::from(json).into());
     }
     if good {

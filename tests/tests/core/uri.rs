@@ -52,6 +52,25 @@ fn a_web_server_is_asked_and_told() -> Result<()> {
 }
 
 #[test]
+fn json_that_waft_could_not_read_takes_nothing_else_with_it() -> Result<()> {
+    let desk = Desk::new()?;
+    let deep = format!("{}{}", "[".repeat(127), "]".repeat(127));
+    let texts = [r#"{"n": "\ud83d"}"#, "[1e400]", deep.as_str()];
+    let pages = texts.map(|text| Page::text(200, text).header("Content-Type", "application/json"));
+    let (port, asked) = serve(pages.into());
+    let (url, grant) = (format!("http://127.0.0.1:{port}"), format!("net:127.0.0.1:{port}"));
+    for text in texts {
+        let params = json!({"url": url, "return_content": true});
+        let answer = desk.answer("uri", &params, &[&grant], false)?;
+        assert_eq!((&answer["status"], &answer["content"]), (&json!(200), &json!(text)), "{answer}");
+        let is_said = answer["msg"].as_str().is_some_and(|msg| msg.contains("`json` is left out"));
+        assert!(is_said && answer.get("json").is_none(), "{answer}");
+    }
+    asked.join().expect("all were asked");
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_asked_is_said() -> Result<()> {
     Desk::each(|desk| {
         let refused = desk.result("uri", &json!({"url": "http://127.0.0.1:9/"}), &[], &[], 5)?;
