@@ -46,7 +46,7 @@ function shown(value) {
     if (value instanceof Error) return described(value);
     if (typeof value === "object" && value !== null) {
         try {
-            return JSON.stringify(value);
+            return waft.json(value);
         } catch {
             return String(value);
         }
@@ -78,7 +78,7 @@ function execute({ script, name, params, args }) {
         return waft.exit(FAILED);
     };
     const global = { ...waft, params: () => params, exit };
-    for (const hidden of ["use", "start", "task", "fake"]) delete global[hidden];
+    for (const hidden of ["use", "start", "task", "fake", "json"]) delete global[hidden];
     Object.defineProperty(global, "check", { get: waft.isCheck, enumerable: true });
     Object.assign(globalThis, {
         waft: global,

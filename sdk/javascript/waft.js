@@ -191,7 +191,7 @@ export function printError(text) {
 
 /** JSON as waft reads it: half of a surrogate pair, as a cut text may end with, becomes U+FFFD. Of a text JSON.stringify
  *  escapes as \udXXX nothing else. */
-function json(value) {
+export function json(value) {
     return JSON.stringify(value).replace(/\\(?:(ud[89a-f]..)|.)/g, (escaped, half) => (half ? "\ufffd" : escaped));
 }
 

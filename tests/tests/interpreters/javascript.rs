@@ -68,7 +68,8 @@ inner(1);
 
     // Half of a surrogate pair is no text that waft could read; and each run draws other numbers.
     let cut = "waft.result(true, '\\u{1f600}'.slice(0, 1), { drawn: Math.random() });";
-    let [first, second] = [(); 2].map(|()| desk.result(&of(cut, json!({})), &[], &[], 0));
+    let printed = "console.log({ changed: true, msg: '\\ud83d', drawn: Math.random() })";
+    let [first, second] = [cut, printed].map(|script| desk.result(&of(script, json!({})), &[], &[], 0));
     let (first, second) = (first?, second?);
     for result in [&first, &second] {
         assert_eq!(
