@@ -44,7 +44,7 @@ test:
 	cargo build --locked --workspace
 	WAFT_STUB_PROFILE=dev scripts/build-stub.sh liar $(shell uname -m) target/site/liar
 	WAFT_STUB_PROFILE=dev scripts/build-stub.sh site $(shell uname -m) target/site/waft-stub
-	cargo nextest run -p waft-stub --features site --lib --test compiler --locked --profile ci -E 'test(/^(site|audit)::/) + binary(compiler)'
+	$(NEXTEST) --features waft-stub/site --lib --test compiler -E 'package(waft-stub) & test(/^(site|audit)::/) + binary(compiler)'
 	@[ "$$(id -u)" != 0 ] || scripts/as-user.sh --profile ci
 	@WAFT_BIN="$(CURDIR)/target/debug/waft" $(NEXTEST)
 
